@@ -1,0 +1,157 @@
+"""The settings file, and the flags that win over it.
+
+Contract: `load` returns `Settings` or raises `Faulty` with every fault of the file.  Each field says
+its unit and why its default is what it is; docs/settings.md is made from these descriptions
+(tests/config/test_settings.py holds it to them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from .endpoints import parse_client, parse_server
+from .faults import Faulty
+from .models import Section, validate
+from .yaml_reader import Document, read_file
+
+
+def _server(text: str) -> str:
+    parse_server(text)
+    return text
+
+
+def _client(text: str) -> str:
+    parse_client(text)
+    return text
+
+
+def _bind_address(text: str) -> str:
+    parse_client(f"tcp:localhost:25:bindAddress={text.replace(':', chr(92) + ':')}")
+    return text
+
+
+def _wrapped(value: object) -> object:
+    return {"endpoint": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _bind_by_network(value: object) -> object:
+    return {"default": value} if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86400, strict=False)]
+Octets = Annotated[int, Field(gt=0)]
+
+
+class Listener(Section):
+    """One place to listen at."""
+
+    endpoint: Annotated[str, AfterValidator(_server)] = Field(description="where to listen, as a Twisted endpoint string")
+    name: str = Field("", description="what the rule condition `listener` calls it; the endpoint string if not set")
+
+    @property
+    def label(self) -> str:
+        return self.name or self.endpoint
+
+
+class Backend(Section):
+    """The mail server behind the guard."""
+
+    endpoint: Annotated[str, AfterValidator(_client)] = Field(description="where the mail server is")
+    bind: Annotated[
+        dict[str, Annotated[str, AfterValidator(_bind_address)]], BeforeValidator(_bind_by_network)
+    ] = Field(
+        {}, description="source address towards the backend: one for all, or by network of the policy, and `default`"
+    )
+
+
+class Log(Section):
+    """What is logged, how and where."""
+
+    to: Literal["stderr", "syslog", "both"] = Field("stderr", description="syslog is facility mail")
+    style: Literal["sendmail", "classic"] = Field("sendmail", description="form of the lines: sendmail 8.17's or a 1990s one")
+    format: Literal["text", "json"] = Field("text", description="lines, or one JSON object an event")
+    level: int = Field(9, ge=0, le=99, description="sendmail's LogLevel: 1 attacks, 6 VRFY and EXPN, 9 a summary a session, 11 connections")
+    ident: str = Field("smtpguard", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="program name in syslog")
+
+
+class Limits(Section):
+    """Bounds on what clients and backend can make the guard hold."""
+
+    sessions: int = Field(2000, gt=0, description="sessions at once; each takes two descriptors")
+    sessions_per_address: int = Field(
+        100, gt=0, description="sessions at once from one address; networks named `internal` are exempt"
+    )
+    line: Octets = Field(2000, ge=512, le=2000, description="octets of a command line; above 2,000 some servers split it")
+    queue: Octets = Field(65536, ge=4096, description="octets of input that wait for their turn")
+    reply_line: Octets = Field(16384, ge=512, description="octets of one line of a backend's reply")
+    reply: Octets = Field(1048576, ge=16384, description="octets of a backend's reply")
+
+
+class Timeouts(Section):
+    """How long to wait (RFC 5321 4.5.3.2)."""
+
+    connect: Seconds = Field(30.0, description="for a connection to the backend")
+    banner: Seconds = Field(300.0, description="for the backend's banner")
+    command: Seconds = Field(300.0, description="for the client's next complete command")
+    reply: Seconds = Field(300.0, description="for the backend's reply")
+    data_reply: Seconds = Field(120.0, description="for the backend's reply to DATA")
+    data_block: Seconds = Field(180.0, description="for the client's next octets of a message")
+    data_end: Seconds = Field(600.0, description="for the backend's reply to the end of data")
+    message: Seconds = Field(600.0, description="for the octets of a refused BDAT, all together")
+    linger: Seconds = Field(2.0, description="for a client to read the last reply before its connection is reset")
+    shutdown: Seconds = Field(30.0, description="for transactions in progress when the service stops")
+
+
+class Dns(Section):
+    """Host names for the log; they decide nothing."""
+
+    names: bool = Field(True, description="look up the names of clients")
+    servers: list[str] = Field([], description="addresses of name servers; those of /etc/resolv.conf if empty")
+    timeout: Seconds = Field(2.0, description="for a name; a log line waits no longer than this for it")
+    cache: int = Field(10000, gt=0, description="names kept")
+    cache_for: Seconds = Field(600.0, description="for which a name is kept")
+
+
+class Settings(Section):
+    """Everything that `smtpguard run` can be told."""
+
+    listen: Annotated[list[Annotated[Listener, BeforeValidator(_wrapped)]], Field(min_length=1), BeforeValidator(_listed)] = Field(
+        description="where to listen; endpoint strings, or mappings with `endpoint` and `name`"
+    )
+    backend: Annotated[Backend, BeforeValidator(_wrapped)] = Field(description="the mail server; an endpoint string, or a mapping")
+    policy: str = Field("internal-vrfy", description="a policy file, or the name of a shipped policy")
+    relay_check: Literal["enforce", "warn", "off"] = Field(
+        "enforce", description="what to do if the backend would relay for outsiders: not start, log it, or not ask"
+    )
+    relay_check_recipient: str = Field(
+        "relay-check@example.com", pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$", description="an address that the backend is no mail server for"
+    )
+    log: Log = Field(Log(), description="see below")
+    limits: Limits = Field(Limits(), description="see below")
+    timeouts: Timeouts = Field(Timeouts(), description="see below")
+    dns: Dns = Field(Dns(), description="see below")
+
+
+def load(path: str | Path | None, flags: Mapping[str, Any]) -> Settings:
+    """Read the settings; `flags` maps keys to values that win over those of the file.
+
+    Raises Faulty, or OSError for a file that cannot be read.
+    """
+    document = read_file(path) if path is not None else None
+    if document is None:
+        document = Document.empty("command line")
+    if isinstance(document.data, dict) or document.data is None:
+        document.data = {**(document.data or {}), **{key: value for key, value in flags.items() if value}}
+    settings, faults = validate(Settings, document)
+    faults = sorted({*document.faults, *faults})
+    if faults or settings is None:
+        raise Faulty(faults)
+    return settings

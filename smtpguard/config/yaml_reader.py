@@ -1,0 +1,208 @@
+"""YAML read strictly: one meaning per file, and a place for every value.
+
+Contract: `read` gives plain Python values and a `Places` that knows the line and column of each; it
+refuses what a security policy must not leave to a YAML library: duplicate keys (last one wins
+silently), tags, anchors and aliases, several documents, keys that are no strings.  Plain scalars
+follow the YAML 1.2 core schema, so that `no`, `off`, `0755` and `12:30` are the words they look like.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from attrs import define
+
+from .faults import Fault, Faulty
+
+type_of_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT: Final = re.compile(r"[-+]?[0-9]+\.[0-9]+([eE][-+]?[0-9]+)?")
+_INDIRECTION: Final = re.compile(r"[&*!]\S")
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_YAML_11_BOOL: Final = {
+    **dict.fromkeys(("yes", "Yes", "YES", "on", "On", "ON", "y", "Y"), "true"),
+    **dict.fromkeys(("no", "No", "NO", "off", "Off", "OFF", "n", "N"), "false"),
+}
+
+Path_ = tuple[str | int, ...]
+
+FILE_OCTETS: Final = 32 * 1024 * 1024
+"""Largest file read: a policy with 100,000 networks has 2 MB."""
+DEPTH: Final = 32
+"""Deepest nesting read: a settings file has 4 levels."""
+
+
+def yaml_11_bool(word: object) -> str | None:
+    """Return `true` or `false` for a word that YAML 1.1 reads as one and YAML 1.2 does not."""
+    return _YAML_11_BOOL.get(word) if isinstance(word, str) else None
+
+
+@define
+class Places:
+    """Where the values of one file stand."""
+
+    file: str
+    root: yaml.Node | None
+
+    def of(self, path: Path_) -> tuple[int, int]:
+        """Return line and column of the value at `path`, or of the nearest one around it."""
+        return self._walk(path, key=False)
+
+    def of_key(self, path: Path_) -> tuple[int, int]:
+        """Return line and column of the key that ends `path`, or of the nearest value around it."""
+        return self._walk(path, key=True)
+
+    def fault(self, path: Path_, text: str, *, key: bool = False, warning: bool = False) -> Fault:
+        line, column = self._walk(path, key=key)
+        return Fault(self.file, line, column, text, warning)
+
+    def _walk(self, path: Path_, *, key: bool) -> tuple[int, int]:
+        node = self.root
+        mark = node.start_mark if node is not None else None
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
+                if found is None:
+                    break
+                mark = found[0].start_mark if key else found[1].start_mark
+                node = found[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                mark = node.start_mark
+            else:
+                break
+        return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+
+
+@define
+class Document:
+    """One file's content."""
+
+    data: Any
+    places: Places
+    faults: list[Fault]
+    """What is wrong with it as YAML; the data leaves the faulty parts out."""
+
+    @classmethod
+    def empty(cls, name: str) -> Document:
+        """Return a document for values that come from no file."""
+        return cls(None, Places(name, None), [])
+
+    def fault_at(self, mark: Any, text: str) -> None:
+        self.faults.append(Fault(self.places.file, mark.line + 1, mark.column + 1, text))
+
+
+def read_file(path: str | Path) -> Document:
+    """Read a file; raises FileNotFoundError and other OSErrors, and Faulty if it is no YAML at all."""
+    with open(path, "rb") as file:
+        octets = file.read(FILE_OCTETS + 1)
+    if len(octets) > FILE_OCTETS:
+        raise Faulty([Fault(str(path), 1, 1, f"file larger than {FILE_OCTETS} octets")])
+    return read(octets, str(path))
+
+
+def read(octets: bytes | str, file: str) -> Document:
+    """Read YAML; raises Faulty where its structure cannot be told."""
+    loader = type_of_loader(octets)
+    try:
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise Faulty([Fault(file, line, column, _yaml_error(error))]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Faulty([Fault(file, 1, 1, f"not readable as YAML: {str(error).splitlines()[0]}")]) from None
+    except RecursionError:
+        raise Faulty([Fault(file, 1, 1, "nested too deeply")]) from None
+    finally:
+        loader.dispose()
+    document = Document(None, Places(file, root), [])
+    _refuse_indirection(octets, document)
+    if root is not None:
+        document.data = _Reader(document).value(root, 0)
+    return document
+
+
+def _yaml_error(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or "not YAML"
+    if "found character" in problem and "\\t" in problem:
+        return "a TAB cannot indent YAML: use spaces"
+    if "expected a single document" in (error.context or ""):
+        return "one document per file: remove the second `---`"
+    return f"not readable as YAML: {problem}{' ' + error.context if error.context else ''}"
+
+
+def _refuse_indirection(octets: bytes | str, document: Document) -> None:
+    """Refuse anchors, aliases and tags.
+
+    They leave no trace in the nodes, so they are looked for in the events; that costs as much as the
+    parse, and is done only where one of their signs stands in the file.
+    """
+    text = octets if isinstance(octets, str) else octets.decode("utf-8", "replace")
+    if not _INDIRECTION.search(text):
+        return
+    for event in yaml.parse(text, Loader=type_of_loader):
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if isinstance(event, yaml.AliasEvent):
+            found = f"alias *{anchor} is not allowed here: quote it if the * is meant"
+        elif anchor is not None:
+            found = f"anchor &{anchor} is not allowed here: write the value out where it is used"
+        elif tag is not None:
+            found = f"tag {tag} is not allowed here: leave it out, or quote the ! if it is meant"
+        else:
+            continue
+        document.fault_at(event.start_mark, found)
+
+
+class _Reader:
+    """Turns nodes into values; each node once, so that an alias cannot multiply."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._seen: set[int] = set()
+
+    def value(self, node: yaml.Node, depth: int) -> Any:
+        if id(node) in self._seen:
+            return None  # an alias, which is refused already
+        self._seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            return node.value if node.style else _plain(node.value)  # libyaml has "" for plain
+        if depth > DEPTH:
+            self._document.fault_at(node.start_mark, f"nested more than {DEPTH} levels deep")
+            return None
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, depth + 1) for item in node.value]
+        return self._mapping(node, depth)
+
+    def _mapping(self, node: yaml.Node, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode) or key == "<<":
+                self._document.fault_at(key_node.start_mark, "a key must be a word")
+            elif key in lines:
+                text = f"{key!r} is already set on line {lines[key]}: remove one of them"
+                self._document.fault_at(key_node.start_mark, text)
+            else:
+                lines[key] = key_node.start_mark.line + 1
+                values[key] = self.value(value_node, depth + 1)
+        return values
+
+
+def _plain(text: str) -> Any:
+    """Read an unquoted scalar by the YAML 1.2 core schema, less octal, hexadecimal and infinity."""
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text

@@ -1,0 +1,183 @@
+"""Rule sets and the judge that they make for one client.
+
+Contract: a `Policy` is immutable.  `Policy.judge_for` classifies a client once; what depends on the
+client alone is settled there, so that a command costs one dictionary look-up and only those
+conditions that can change within a session.  The first rule that matches wins; none means forward.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from attrs import field, frozen
+
+from ..smtp.grammar import Command
+from ..smtp.replies import Reply
+from ..smtp.verbs import CORE, KNOWN_VERBS
+from ..smtp.verdict import Action, Facts, Verdict
+from .networks import NetworkTable, Peer
+from .profiles import reply_for
+
+OTHER: Final = b"OTHER"
+"""Key of check_other, the rule set of every verb that has none of its own and is not in CORE."""
+
+FORWARD: Final = Verdict(Action.FORWARD)
+
+
+class Match(Enum):
+    """Whether a rule applies to a verb of which only the name is known."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+@frozen
+class Rule:
+    """One rule, ready to be matched.  None stands for a condition that was not set."""
+
+    where: str
+    """FILE:LINE, and the name and place of the rule."""
+    action: Action
+    reply: Reply | None = None
+    delay: float = 0.0
+    from_bits: int | None = None
+    from_not_bits: int = 0
+    listeners: frozenset[str] | None = None
+    argument: re.Pattern[bytes] | None = None
+    greeted: bool | None = None
+    esmtp: bool | None = None
+    tls: bool | None = None
+    authenticated: bool | None = None
+
+    def is_for(self, bits: int, listener: str) -> bool:
+        """Settle the conditions that hold for a whole connection."""
+        return (
+            (self.from_bits is None or bool(bits & self.from_bits))
+            and not bits & self.from_not_bits
+            and (self.listeners is None or listener in self.listeners)
+        )
+
+    def matches(self, command: Command, facts: Facts) -> bool:
+        """Settle the rest."""
+        return (
+            (self.greeted is None or self.greeted is facts.greeted)
+            and (self.esmtp is None or self.esmtp is facts.esmtp)
+            and (self.tls is None or self.tls is facts.tls)
+            and (self.authenticated is None or self.authenticated is facts.authenticated)
+            and (self.argument is None or self.argument.fullmatch((command.argument or b"").strip(b" ")) is not None)
+        )
+
+    def could_match(self, facts: Facts) -> Match:
+        """Settle what can be settled before an argument is known and before an AUTH that may come."""
+        for wanted, is_so in ((self.greeted, facts.greeted), (self.esmtp, facts.esmtp), (self.tls, facts.tls)):
+            if wanted is not None and wanted is not is_so:
+                return Match.NO
+        if self.authenticated is not None:
+            if not facts.authenticated:
+                return Match.MAYBE
+            if not self.authenticated:
+                return Match.NO
+        return Match.YES if self.argument is None else Match.MAYBE
+
+
+@frozen
+class RuleSet:
+    """The rules that apply to one client, with the verdict of each worked out by verb."""
+
+    rules: tuple[Rule, ...]
+    profile: str
+    _verdicts: dict[tuple[int, bytes], Verdict] = field(init=False, factory=dict, eq=False, repr=False)
+
+    def judge(self, command: Command, facts: Facts) -> Verdict:
+        for place, rule in enumerate(self.rules):
+            if rule.matches(command, facts):
+                return self._verdict(place, command.verb)
+        return FORWARD
+
+    def may_forward(self, facts: Facts) -> bool:
+        for rule in self.rules:
+            match = rule.could_match(facts)
+            if match is not Match.NO and rule.action is Action.FORWARD:
+                return True
+            if match is Match.YES:
+                return False
+        return True
+
+    def _verdict(self, place: int, verb: bytes) -> Verdict:
+        # Verbs outside the table share one entry: clients choose them, so they must not fill memory.
+        key = place, verb if verb in KNOWN_VERBS else OTHER
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            rule = self.rules[place]
+            reply = rule.reply
+            if rule.action is Action.REPLY and reply is None:
+                reply = reply_for(self.profile, verb)
+            verdict = self._verdicts[key] = Verdict(rule.action, reply, rule.delay, rule.where)
+        return verdict
+
+
+class ClientJudge:
+    """Decides for one class of clients (smtpguard.smtp.verdict.Judge)."""
+
+    __slots__ = ("_other", "_rule_sets", "_verbs")
+
+    def __init__(self, rule_sets: Mapping[bytes, RuleSet], verbs: frozenset[bytes]) -> None:
+        self._rule_sets = rule_sets
+        self._other = rule_sets.get(OTHER)
+        self._verbs = verbs
+
+    def judge(self, command: Command, facts: Facts) -> Verdict:
+        rule_set = self._rule_set(command.verb)
+        return FORWARD if rule_set is None else rule_set.judge(command, facts)
+
+    def may_forward(self, verb: bytes, facts: Facts) -> bool:
+        # A keyword of an EHLO reply that is no verb (SIZE, DSN, ...) is nothing that a rule set speaks of.
+        if verb not in self._verbs:
+            return True
+        rule_set = self._rule_set(verb)
+        return rule_set is None or rule_set.may_forward(facts)
+
+    def _rule_set(self, verb: bytes) -> RuleSet | None:
+        rule_set = self._rule_sets.get(verb)
+        if rule_set is None and verb not in CORE:
+            return self._other
+        return rule_set
+
+
+class Policy:
+    """A policy as a whole."""
+
+    def __init__(
+        self,
+        networks: NetworkTable,
+        rule_sets: Mapping[bytes, tuple[Rule, ...]],
+        profile: str = "sendmail",
+        banner: Reply | None = None,
+        verbs: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self.networks = networks
+        self.banner = banner
+        """None for the backend's own."""
+        self._rule_sets = dict(rule_sets)
+        self._profile = profile
+        self._verbs = KNOWN_VERBS | verbs
+        self._judges: dict[tuple[int, str], ClientJudge] = {}
+
+    def judge_for(self, peer: Peer, listener: str) -> ClientJudge:
+        """Return the judge for a client; the same for all that no rule tells apart."""
+        # Bounded: at most as many as the policy's networks cut out, times the listeners.
+        key = self.networks.classify(peer), listener
+        judge = self._judges.get(key)
+        if judge is None:
+            judge = self._judges[key] = ClientJudge(
+                {
+                    verb: RuleSet(tuple(rule for rule in rules if rule.is_for(*key)), self._profile)
+                    for verb, rules in self._rule_sets.items()
+                },
+                self._verbs,
+            )
+        return judge

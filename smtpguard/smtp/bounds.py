@@ -1,0 +1,21 @@
+"""Bounds of one dialogue, each with the reason for its default."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Bounds:
+    """All in octets, line ends included."""
+
+    line: int = 2000
+    """A command or SASL line.  RFC 5321 asks for 512, ESMTP parameters add some hundred; sendmail
+    without SASL splits at 2,047 and runs the tail as a command."""
+    queue: int = 65536
+    """Input that waits for its turn.  A burst of 1,000 RCPT is about 40,000; the client is not read
+    from while more than this waits."""
+    reply_line: int = 16384
+    """A line of a backend's reply; sendmail was seen to send 12,325."""
+    reply: int = 1048576
+    """A whole reply: the EXPN of a list with 20,000 members."""

@@ -1,0 +1,74 @@
+"""Effects: the only way out of the dialogue.
+
+Contract: a shell performs them in the order given and does nothing of its own accord.  After `Close`
+there are no more.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from .grammar import Command, Fault
+from .verdict import Verdict
+
+
+@frozen
+class ToClient:
+    """Send these octets to the client."""
+
+    octets: bytes
+
+
+@frozen
+class ToBackend:
+    """Send these octets to the backend."""
+
+    octets: bytes
+
+
+@frozen
+class Wait:
+    """Call `Dialogue.delay_over` in this many seconds."""
+
+    seconds: float
+
+
+@frozen
+class Close:
+    """Close both sides once what was sent has left."""
+
+    abort_backend: bool
+    """Reset the backend's connection instead: it holds part of a message that must not become one."""
+    linger: bool
+    """The client may still be sending: read and drop that for a while, so that the last reply is not
+    lost to a reset."""
+
+
+@frozen
+class Judged:
+    """For the log: a command was decided on, and it is one that a site wants to know of."""
+
+    command: Command
+    verdict: Verdict
+
+
+@frozen
+class Refused:
+    """For the log: client octets that are outside the grammar or out of turn; nothing was forwarded."""
+
+    what: str
+    octets: bytes
+    """The line, or the beginning of it."""
+    closed: bool
+    fault: Fault | None = None
+
+
+@frozen
+class BackendFault:
+    """For the log: the backend broke the protocol or went away."""
+
+    what: str
+    octets: bytes
+
+
+Effect = ToClient | ToBackend | Wait | Close | Judged | Refused | BackendFault

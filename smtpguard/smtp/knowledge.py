@@ -1,0 +1,75 @@
+"""What the commands sent and the replies received have taught about the session.
+
+Contract: the dialogue tells it of every command that it forwards and of every 2yz; it answers what a
+verdict, an octet above 0x7f or the end of the service depends on.  Where servers differ on whether
+a command had an effect, the more dangerous reading counts.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from . import ehlo
+from .grammar import Command, parameters
+from .replies import BackendReply
+from .verdict import Facts
+
+
+class Knowledge:
+    """The state of one session, apart from whose turn it is."""
+
+    __slots__ = ("_offers", "_utf8_mail", "facts", "in_transaction", "seven_bit")
+
+    def __init__(self) -> None:
+        self._offers: frozenset[bytes] = frozenset()
+        self._utf8_mail = False
+        self.facts = Facts()
+        self.in_transaction = False
+        """A MAIL was accepted, and its message is neither delivered nor reset."""
+        self.seven_bit = False
+        """The backend was told BODY=7BIT (RFC 6152 3), and may go on dropping the eighth bit."""
+
+    def sending(self, command: Command) -> None:
+        """`command` goes to the backend now."""
+        if command.verb == b"MAIL" and _says_seven_bit(command):
+            # Told is told, whatever the reply: a server may act on it before it refuses the sender.
+            self.seven_bit = True
+
+    def accepted(self, verb: bytes, command: Command | None, reply: BackendReply) -> None:
+        """The backend answered `verb` with a 2yz; `command` is its line if that is the last sent."""
+        match verb:
+            case b"EHLO" | b"HELO":
+                esmtp = verb == b"EHLO"
+                self.facts = evolve(self.facts, greeted=True, esmtp=esmtp)
+                self._offers = ehlo.keywords(reply.octets) if esmtp else frozenset()
+                self.in_transaction = False
+            case b"MAIL" if command is not None:
+                self.in_transaction = True
+                self.seven_bit = _says_seven_bit(command)
+                self._utf8_mail = _says_smtputf8(command)
+            case b"RSET":
+                self.in_transaction = False
+            case b"AUTH" if reply.code == 235:
+                self.facts = evolve(self.facts, authenticated=True)
+
+    def allows_eight_bit(self, command: Command) -> bool:
+        """True if octets >= 0x80 have one meaning in this command: SMTPUTF8 (RFC 6531 3.4), offered by
+        the backend in its last EHLO and asked for by the client, and the octets are UTF-8."""
+        if self.seven_bit or b"SMTPUTF8" not in self._offers:
+            return False
+        asked = _says_smtputf8(command) if command.verb == b"MAIL" else self._utf8_mail
+        if not asked or command.verb not in (b"MAIL", b"RCPT"):
+            return False
+        try:
+            command.line.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        return True
+
+
+def _says_seven_bit(command: Command) -> bool:
+    return b"BODY=7BIT" in (command.argument or b"").upper()
+
+
+def _says_smtputf8(command: Command) -> bool:
+    return b"SMTPUTF8" in parameters(command.argument)

@@ -1,0 +1,1 @@
+"""Real-MTA test rig: sendmail, the guard, a talker and a recorder, all on loopback."""
