@@ -13,7 +13,9 @@ from typing import Final
 
 from attrs import frozen
 
-SERVER_FORMS: Final = "tcp:25:interface=0.0.0.0, tcp6:25:interface=\\:\\:, unix:/run/smtpguard/smtp.sock or systemd:domain=INET:name=smtp"
+SERVER_FORMS: Final = (
+    "tcp:25:interface=0.0.0.0, tcp6:25:interface=\\:\\:, unix:/run/smtpguard/smtp.sock or systemd:domain=INET:name=smtp"
+)
 CLIENT_FORMS: Final = "tcp:127.0.0.1:2525 (IPv6: tcp:\\:\\:1:2525) or unix:/run/sendmail/smtp.sock"
 
 _SERVER_OPTIONS: Final = {

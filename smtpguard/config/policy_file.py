@@ -109,7 +109,9 @@ class RuleModel(Section):
         if self.reply is not None:
             match self.action:
                 case "forward":
-                    raise ValueError("a forwarded command gets the backend's reply: remove `reply` or set `action: reply`")
+                    raise ValueError(
+                        "a forwarded command gets the backend's reply: remove `reply` or set `action: reply`"
+                    )
                 case "close":
                     _closing_reply(self.reply)
                 case _:
@@ -246,7 +248,9 @@ class _CrossChecks:
                 text = "`default` means the clients of no named network: choose another name"
                 yield self._places.fault(("networks", name), text, key=True)
             if blocks == []:
-                yield self._places.fault(("networks", name), f"network {name!r} is empty: no client is in it", warning=True)
+                yield self._places.fault(
+                    ("networks", name), f"network {name!r} is empty: no client is in it", warning=True
+                )
 
     def _option_faults(self) -> Iterator[Fault]:
         known = [*privacy.OPTIONS, *privacy.NO_EFFECT]
@@ -285,7 +289,9 @@ class _CrossChecks:
             conditions = {"from", "from_not", "argument", "greeted", "esmtp", "tls", "authenticated", "listener"}
             conditional = bool(conditions & rule.keys())
             if not conditional and number + 1 < len(rules):
-                yield self._places.fault((*path[:-1], number + 1), "never reached: the rule above matches always", warning=True)
+                yield self._places.fault(
+                    (*path[:-1], number + 1), "never reached: the rule above matches always", warning=True
+                )
             if conditional and number + 1 == len(rules):
                 text = f"the last rule of {name} has conditions: what it does not match is forwarded"
                 yield self._places.fault(path, text, warning=True)
@@ -376,5 +382,3 @@ def _rule(rule: RuleModel, table: NetworkTable, where: str) -> Rule:
 def _glob(patterns: list[str]) -> re.Pattern[bytes]:
     alternatives = "|".join(fnmatch.translate(pattern) for pattern in patterns)
     return re.compile(alternatives.encode("utf-8"), re.IGNORECASE)
-
-

@@ -7,16 +7,17 @@ its unit and why its default is what it is; docs/settings.md is made from these 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from attrs import frozen
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .endpoints import parse_client, parse_server
-from .faults import Faulty
+from .faults import Fault, Faulty, suggestion
 from .models import Section, validate
-from .yaml_reader import Document, read_file
+from .yaml_reader import Document, Places, read_file
 
 
 def _server(text: str) -> str:
@@ -53,7 +54,9 @@ Octets = Annotated[int, Field(gt=0)]
 class Listener(Section):
     """One place to listen at."""
 
-    endpoint: Annotated[str, AfterValidator(_server)] = Field(description="where to listen, as a Twisted endpoint string")
+    endpoint: Annotated[str, AfterValidator(_server)] = Field(
+        description="where to listen, as a Twisted endpoint string"
+    )
     name: str = Field("", description="what the rule condition `listener` calls it; the endpoint string if not set")
 
     @property
@@ -65,10 +68,11 @@ class Backend(Section):
     """The mail server behind the guard."""
 
     endpoint: Annotated[str, AfterValidator(_client)] = Field(description="where the mail server is")
-    bind: Annotated[
-        dict[str, Annotated[str, AfterValidator(_bind_address)]], BeforeValidator(_bind_by_network)
-    ] = Field(
-        {}, description="source address towards the backend: one for all, or by network of the policy, and `default`"
+    bind: Annotated[dict[str, Annotated[str, AfterValidator(_bind_address)]], BeforeValidator(_bind_by_network)] = (
+        Field(
+            {},
+            description="source address towards the backend: one for all, or by network of the policy, and `default`",
+        )
     )
 
 
@@ -76,9 +80,16 @@ class Log(Section):
     """What is logged, how and where."""
 
     to: Literal["stderr", "syslog", "both"] = Field("stderr", description="syslog is facility mail")
-    style: Literal["sendmail", "classic"] = Field("sendmail", description="form of the lines: sendmail 8.17's or a 1990s one")
+    style: Literal["sendmail", "classic"] = Field(
+        "sendmail", description="form of the lines: sendmail 8.17's or a 1990s one"
+    )
     format: Literal["text", "json"] = Field("text", description="lines, or one JSON object an event")
-    level: int = Field(9, ge=0, le=99, description="sendmail's LogLevel: 1 attacks, 6 VRFY and EXPN, 9 a summary a session, 11 connections")
+    level: int = Field(
+        9,
+        ge=0,
+        le=99,
+        description="sendmail's LogLevel: 1 attacks, 6 VRFY and EXPN, 9 a summary a session, 11 connections",
+    )
     ident: str = Field("smtpguard", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="program name in syslog")
 
 
@@ -89,7 +100,9 @@ class Limits(Section):
     sessions_per_address: int = Field(
         100, gt=0, description="sessions at once from one address; networks named `internal` are exempt"
     )
-    line: Octets = Field(2000, ge=512, le=2000, description="octets of a command line; above 2,000 some servers split it")
+    line: Octets = Field(
+        2000, ge=512, le=2000, description="octets of a command line; above 2,000 some servers split it"
+    )
     queue: Octets = Field(65536, ge=4096, description="octets of input that wait for their turn")
     reply_line: Octets = Field(16384, ge=512, description="octets of one line of a backend's reply")
     reply: Octets = Field(1048576, ge=16384, description="octets of a backend's reply")
@@ -123,16 +136,20 @@ class Dns(Section):
 class Settings(Section):
     """Everything that `smtpguard run` can be told."""
 
-    listen: Annotated[list[Annotated[Listener, BeforeValidator(_wrapped)]], Field(min_length=1), BeforeValidator(_listed)] = Field(
-        description="where to listen; endpoint strings, or mappings with `endpoint` and `name`"
+    listen: Annotated[
+        list[Annotated[Listener, BeforeValidator(_wrapped)]], Field(min_length=1), BeforeValidator(_listed)
+    ] = Field(description="where to listen; endpoint strings, or mappings with `endpoint` and `name`")
+    backend: Annotated[Backend, BeforeValidator(_wrapped)] = Field(
+        description="the mail server; an endpoint string, or a mapping"
     )
-    backend: Annotated[Backend, BeforeValidator(_wrapped)] = Field(description="the mail server; an endpoint string, or a mapping")
     policy: str = Field("internal-vrfy", description="a policy file, or the name of a shipped policy")
     relay_check: Literal["enforce", "warn", "off"] = Field(
         "enforce", description="what to do if the backend would relay for outsiders: not start, log it, or not ask"
     )
     relay_check_recipient: str = Field(
-        "relay-check@example.com", pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$", description="an address that the backend is no mail server for"
+        "relay-check@example.com",
+        pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$",
+        description="an address that the backend is no mail server for",
     )
     log: Log = Field(Log(), description="see below")
     limits: Limits = Field(Limits(), description="see below")
@@ -140,18 +157,52 @@ class Settings(Section):
     dns: Dns = Field(Dns(), description="see below")
 
 
-def load(path: str | Path | None, flags: Mapping[str, Any]) -> Settings:
+@frozen
+class Loaded:
+    """Settings, and where they stand."""
+
+    settings: Settings
+    places: Places
+
+    def faults_with(self, networks: Iterable[str]) -> list[Fault]:
+        """Return what is wrong with the settings under a policy with these named networks."""
+        known = [*networks, "default"]
+        return [
+            self.places.fault(
+                ("backend", "bind", name), f"bind: unknown network {name!r}{suggestion(name, known)}", key=True
+            )
+            for name in self.settings.backend.bind
+            if name not in known
+        ]
+
+
+def load(path: str | Path | None, flags: Mapping[str, Any]) -> Loaded:
     """Read the settings; `flags` maps keys to values that win over those of the file.
 
-    Raises Faulty, or OSError for a file that cannot be read.
+    A policy named in the file is looked for beside the file.  Raises Faulty, or OSError for a file
+    that cannot be read.
     """
-    document = read_file(path) if path is not None else None
-    if document is None:
-        document = Document.empty("command line")
-    if isinstance(document.data, dict) or document.data is None:
-        document.data = {**(document.data or {}), **{key: value for key, value in flags.items() if value}}
+    document = Document.empty("command line") if path is None else read_file(path)
+    if document.data is None:
+        document.data = {}
+    if isinstance(document.data, dict):
+        _apply(flags, document.data, Path(path).parent if path is not None else Path())
     settings, faults = validate(Settings, document)
     faults = sorted({*document.faults, *faults})
     if faults or settings is None:
         raise Faulty(faults)
-    return settings
+    return Loaded(settings, document.places)
+
+
+def _apply(flags: Mapping[str, Any], data: dict[str, Any], folder: Path) -> None:
+    policy = data.get("policy")
+    if isinstance(policy, str) and (folder / policy).is_file():
+        data["policy"] = str(folder / policy)
+    for key, value in flags.items():
+        if not value:
+            continue
+        backend = data.get("backend")
+        if key == "backend" and isinstance(backend, dict):
+            data["backend"] = {**backend, "endpoint": value}  # its `bind` still holds
+        else:
+            data[key] = value

@@ -52,9 +52,7 @@ _TEXTS: Final[dict[str, dict[bytes, str]]] = {
 
 PROFILES: Final = tuple(_TEXTS)
 
-_REPLIES: Final = {
-    name: {verb: Reply.parse(text) for verb, text in texts.items()} for name, texts in _TEXTS.items()
-}
+_REPLIES: Final = {name: {verb: Reply.parse(text) for verb, text in texts.items()} for name, texts in _TEXTS.items()}
 _OTHERS: Final = {
     "sendmail": Reply.parse(_UNRECOGNIZED),
     "rfc5321": Reply.parse(_UNRECOGNIZED),

@@ -24,9 +24,7 @@ into a buffer of 100 octets."""
 
 # verb at column 0, then CRLF, or one SP and anything printable.  Octets >= 0x80 pass here and are
 # judged by the dialogue, which knows whether SMTPUTF8 (RFC 6531 3.1) is in force.
-_COMMAND: Final = re.compile(
-    rb"([A-Za-z0-9-]{1,%d})(?: ([\x20-\x7e\x80-\xff]*))?\r\n" % VERB_OCTETS
-)
+_COMMAND: Final = re.compile(rb"([A-Za-z0-9-]{1,%d})(?: ([\x20-\x7e\x80-\xff]*))?\r\n" % VERB_OCTETS)
 
 # The blank look-alikes that RFC 5321 does not know: a server either skips them or refuses the line,
 # so the line is refused, but its end is beyond doubt and the session goes on.

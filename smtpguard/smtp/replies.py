@@ -81,7 +81,7 @@ _FAULT_OCTETS: Final = 80
 class ReplyReader:
     """Cuts the backend's octets into replies."""
 
-    __slots__ = ("_line_octets", "_octets", "_searched", "_start", "_code", "_reply_octets")
+    __slots__ = ("_code", "_line_octets", "_octets", "_reply_octets", "_searched", "_start")
 
     def __init__(self, line_octets: int, reply_octets: int) -> None:
         self._line_octets = line_octets

@@ -57,7 +57,7 @@ def why_not(auth: bool = False) -> str:
     """Return why a RealSendmail cannot run on this machine, or "" if it can."""
     if os.geteuid() != 0:
         return "not root"
-    tools = ["sendmail", "m4", "unshare", "mount", "hostname"]
+    tools = ["sendmail", "m4", "setpriv", "unshare", "mount", "hostname"]
     if auth:
         tools.append("saslpasswd2")
     missing = [tool for tool in tools if _tool(tool) is None]
@@ -188,12 +188,11 @@ class RealSendmail:
         """
         inbox = self._directory() / "inbox"
 
-        def arrived() -> list[Path] | None:
-            found = sorted(inbox.glob("*.message"))
-            return found if len(found) >= count else None
+        def arrived() -> list[Path]:
+            return list(inbox.glob("*.message"))
 
-        found = wait_until(arrived, f"{count} messages", seconds, self._story) if count else []
-        result = [_delivery(path) for path in found or sorted(inbox.glob("*.message"))]
+        wait_until(lambda: len(arrived()) >= count, f"{count} messages", seconds, self._story)
+        result = [_delivery(path) for path in arrived()]
         result.sort(key=lambda one: (comparable(one.content), one.sender, one.recipients))
         return result
 
@@ -349,8 +348,11 @@ class RealSendmail:
         with (run / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 [
-                    # --pid with --kill-child: when the daemon or unshare ends, the
-                    # kernel ends every delivering child too.
+                    # When the thread that starts it ends (pytest was killed, say), so does
+                    # unshare; a RealSendmail must not outlive the thread that entered it.
+                    *("setpriv", "--pdeathsig=KILL"),
+                    # --pid with --kill-child: when the first process in there or unshare
+                    # ends, the kernel ends all the others too.
                     *("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child=KILL"),
                     *("/bin/sh", str(run / "start")),
                 ],
@@ -537,7 +539,11 @@ def _write_sasl(directory: Path) -> None:
 
 
 def _start_script(run: Path, auth: bool) -> str:
-    """Return the script that runs first in the new namespaces and becomes sendmail."""
+    """Return the script that is the first process in the new namespaces.
+
+    It prepares them, starts sendmail, and ends when sendmail ends; on SIGTERM it ends
+    sendmail.
+    """
     binary = _tool("sendmail")
     here = shlex.quote(str(run))
     binds = [
@@ -551,6 +557,8 @@ def _start_script(run: Path, auth: bool) -> str:
         [
             "set -eu",
             "umask 022",
+            # The first process of a namespace ignores SIGTERM if it has no handler.
+            "trap 'exit 1' TERM",
             # A name with a dot: otherwise sendmail waits a minute for a better one.
             f"hostname {HOST_NAME}",
             *binds,
@@ -560,25 +568,36 @@ def _start_script(run: Path, auth: bool) -> str:
             f"ln -s {here}/log {here}/dev/log",
             f"mount --move {here}/dev /dev",
             f"{binary} -C{here}/sendmail.cf -bi >/dev/null",
-            f"exec {binary} -C{here}/sendmail.cf -X{here}/traffic -bD",
+            # Not exec: sendmail is setgid, and such an exec would make the kernel forget
+            # that this process has to end with unshare (--kill-child).
+            f"{binary} -C{here}/sendmail.cf -X{here}/traffic -bD &",
+            "daemon=$!",
+            "trap 'kill -TERM $daemon' TERM",
+            # Twice: the first wait ends early when the trap runs.
+            "wait $daemon || :",
+            "wait $daemon",
             "",
         ]
     )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End unshare and all below it: the daemon by SIGTERM, then all by SIGKILL."""
+    """End unshare and all below it: by SIGTERM if it obeys in time, else by SIGKILL."""
+    _signal_child(process, signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        # The child is the first process of its namespace: all others die with it.
+        _signal_child(process, signal.SIGKILL)
+        process.kill()
+        process.wait(5)
+
+
+def _signal_child(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal what unshare runs (it passes nothing on itself); nothing if that has ended."""
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    except OSError:
-        children = ""  # it has ended, or the kernel does not tell
-    for child in children.split():
-        try:
-            os.kill(int(child), signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-    try:
-        process.wait(5 if children else 0)
-    except subprocess.TimeoutExpired:
-        process.kill()  # --kill-child takes the namespace with it
-        process.wait(5)
+        for child in children.split():
+            os.kill(int(child), number)
+    except (FileNotFoundError, ProcessLookupError):
+        pass

@@ -1,0 +1,5 @@
+"""python -m smtpguard"""
+
+from .cli.main import run
+
+run()

@@ -1,0 +1,50 @@
+"""`smtpguard check`: all faults, then the policy's own tests."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ..config import policy_file, settings
+from ..config.faults import Fault, Faulty
+from ..config.policy_file import PolicyFile
+from ..config.settings import Loaded
+
+
+@click.command()
+@click.option("--config", metavar="FILE", help="Settings file; its policy is checked too.")
+@click.option("--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.")
+def check(config: str | None, policy: str | None) -> int:
+    """Check settings and policy, and run the policy's own tests."""
+    faults: list[Fault] = []
+    loaded: Loaded | None = None
+    name = policy
+    if config is not None:
+        try:
+            loaded = settings.load(config, {"policy": policy})
+            name = loaded.settings.policy
+        except Faulty as error:
+            faults.extend(error.faults)
+    if config is None or name is not None:
+        try:
+            checked = policy_file.load(policy_file.find(name or "internal-vrfy"))
+            if loaded is not None:
+                faults.extend(loaded.faults_with(checked.policy.networks.names))
+            faults.extend(_report(checked))
+        except Faulty as error:
+            faults.extend(error.faults)
+    if loaded is not None and not faults:
+        click.echo(f"{config}: ok")
+    for fault in faults:
+        click.echo(str(fault), err=True)
+    return os.EX_CONFIG if faults else os.EX_OK
+
+
+def _report(checked: PolicyFile) -> list[Fault]:
+    for warning in checked.warnings:
+        click.echo(str(warning), err=True)
+    failures = list(checked.failures())
+    passed = len(checked.tests) - len(failures)
+    click.echo(f"{checked.path}: {checked.rules} rules, {passed} of {len(checked.tests)} tests passed")
+    return failures

@@ -1,0 +1,77 @@
+"""`smtpguard explain`: what happens to a line, and why, without any network."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ..config import policy_file
+from ..journal import lines
+from ..journal.lines import Client, Style
+from ..policy.decision import Decision, decide
+from ..policy.networks import Peer
+from ..smtp.answers import Closing
+from ..smtp.effects import Judged, Refused
+from ..smtp.grammar import Malformed
+from ..smtp.verbs import DISCLOSING, PROBES
+from ..smtp.verdict import Action, Facts
+
+
+@click.command()
+@click.option(
+    "--policy",
+    default="internal-vrfy",
+    show_default=True,
+    metavar="FILE|NAME",
+    help="A policy file or the name of a shipped policy.",
+)
+@click.option("--from", "source", required=True, metavar="ADDRESS", help="The client's address.")
+@click.option("--listener", default="", help="Name of the listener that took the connection.")
+@click.option("--ehlo/--no-ehlo", default=True, show_default=True, help="EHLO was said before.")
+@click.option("--tls", is_flag=True, help="The connection is encrypted.")
+@click.option("--auth", is_flag=True, help="AUTH succeeded.")
+@click.option(
+    "--style",
+    type=click.Choice(["sendmail", "classic"]),
+    default="sendmail",
+    show_default=True,
+    help="Form of the log line.",
+)
+@click.argument("command")
+def explain(
+    policy: str, source: str, listener: str, ehlo: bool, tls: bool, auth: bool, style: str, command: str
+) -> int:
+    """Show what the policy does with COMMAND: the rule, the reply and the log line."""
+    try:
+        peer = Peer.parse(source)
+    except ValueError:
+        raise click.BadParameter(
+            f"{source!r} is not an address, as 203.0.113.9 or 2001:db8::9 are", param_hint="--from"
+        ) from None
+    loaded = policy_file.load(policy_file.find(policy))
+    facts = Facts(greeted=ehlo, esmtp=ehlo, tls=tls, authenticated=auth)
+    line = os.fsencode(command)
+    decision = decide(loaded.policy, peer, line, Closing("localhost"), facts, listener)
+    names = loaded.policy.networks.names_in(loaded.policy.networks.classify(peer))
+    rows = {
+        "client": f"{peer.text} ({', '.join(names) or 'in no named network'})",
+        "rule": decision.verdict.rule or "none matches: forwarded",
+        "verdict": decision.verdict.action.value
+        + (f" after {decision.verdict.delay:g} s" if decision.verdict.delay else ""),
+        "reply": str(decision.reply) if decision.reply else "the backend's",
+        "log": _log_line(decision, Client(peer), Style(style)) or "(nothing but the session's summary)",
+    }
+    for key, value in rows.items():
+        click.echo(f"{key:8} {value}")
+    return os.EX_OK
+
+
+def _log_line(decision: Decision, client: Client, style: Style) -> str | None:
+    line = decision.line
+    if isinstance(line, Malformed):
+        event = Refused(line.fault.value, line.line, line.fault.ends_session, line.fault)
+        return lines.refused(event, client, style).text
+    if decision.verdict.action is Action.FORWARD and line.verb not in DISCLOSING | PROBES:
+        return None
+    return lines.judged(Judged(line, decision.verdict), client, style).text

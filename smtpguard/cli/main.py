@@ -1,0 +1,63 @@
+"""`smtpguard`: the commands and their exit statuses.
+
+Contract: sysexits(3).  0 done, 64 usage, 66 a named file is missing, 69 a listener cannot be opened,
+77 not permitted, 78 a fault in settings or policy.  Faults go to stderr, one a line, as
+FILE:LINE:COLUMN: text.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from ..config.faults import Faulty
+from .check import check
+from .demo import demo
+from .explain import explain
+from .run import run_guard
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="smtpguard", message="%(prog)s %(version)s")
+def smtpguard() -> None:
+    """A policy-enforcing SMTP proxy for mail servers that cannot be changed."""
+
+
+for command in (run_guard, check, explain, demo):
+    smtpguard.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    try:
+        return smtpguard.main(arguments, prog_name="smtpguard", standalone_mode=False) or os.EX_OK
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return os.EX_USAGE
+    except click.UsageError as error:
+        error.show()
+        return os.EX_USAGE
+    except click.Abort:
+        return 130
+    except Faulty as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        return os.EX_CONFIG
+    except FileNotFoundError as error:
+        click.echo(f"smtpguard: {error.filename}: {error.strerror}", err=True)
+        return os.EX_NOINPUT
+    except PermissionError as error:
+        click.echo(f"smtpguard: {error.filename}: {error.strerror}", err=True)
+        return os.EX_NOPERM
+    except OSError as error:
+        click.echo(f"smtpguard: {error.filename or ''}: {error.strerror}", err=True)
+        return os.EX_IOERR
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""`smtpguard run`: serve."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import syslog
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
+from zope.interface import implementer
+
+from ..config import policy_file, settings
+from ..config.endpoints import parse_client, parse_server
+from ..config.faults import Faulty
+from ..config.policy_file import PolicyFile
+from ..config.settings import Settings
+from ..journal.journal import Journal
+
+
+def _each(parse: Callable[[str], object]) -> Callable[..., Any]:
+    """Make an option's values go through `parse`, so that a wrong one is a usage error."""
+
+    def check(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
+        for text in value if isinstance(value, tuple) else (value,) if value else ():
+            try:
+                parse(text)
+            except ValueError as error:
+                raise click.BadParameter(str(error)) from None
+        return value
+
+    return check
+
+
+@click.command("run")
+@click.option("--config", metavar="FILE", help="Settings file; flags win over it.")
+@click.option(
+    "--listen",
+    multiple=True,
+    callback=_each(parse_server),
+    metavar="ENDPOINT",
+    help="Where to listen, as in tcp:25:interface=0.0.0.0; may be repeated.",
+)
+@click.option(
+    "--backend", callback=_each(parse_client), metavar="ENDPOINT", help="The mail server, as in tcp:127.0.0.1:2525."
+)
+@click.option(
+    "--policy",
+    metavar="FILE|NAME",
+    help="A policy file, or a shipped policy: internal-vrfy (default), no-vrfy, perimeter, mailguard.",
+)
+@click.option(
+    "--relay-check",
+    type=click.Choice(["enforce", "warn", "off"]),
+    help="What to do if the backend would relay for outsiders.",
+)
+def run_guard(
+    config: str | None, listen: tuple[str, ...], backend: str | None, policy: str | None, relay_check: str | None
+) -> int:
+    """Serve clients, in front of a mail server."""
+    if config is None and not (listen and backend):
+        raise click.UsageError("give --listen and --backend, or --config with a settings file")
+    flags = {"listen": list(listen), "backend": backend, "policy": policy, "relay_check": relay_check}
+    return serve(*load(config, flags))
+
+
+def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, PolicyFile]:
+    """Load settings and policy that may be served: without faults, the policy's own tests passing.
+
+    Raises Faulty, or OSError for a file that cannot be read.
+    """
+    loaded = settings.load(config, flags)
+    policy = policy_file.load(policy_file.find(loaded.settings.policy))
+    faults = [*loaded.faults_with(policy.policy.networks.names), *policy.failures()]
+    if faults:
+        raise Faulty(faults)
+    for warning in policy.warnings:
+        click.echo(str(warning), err=True)
+    return loaded.settings, policy
+
+
+def serve(loaded: Settings, policy: PolicyFile) -> int:
+    """Run the reactor until the service ends; returns the exit status."""
+    from twisted.internet import reactor  # noqa: TID251 - the one place that starts one
+
+    from ..service import Service
+
+    _raise_descriptor_limit()
+    service = Service(reactor, loaded, policy)
+    _observe(service.journal)
+    return _until_done(reactor, service)
+
+
+def _until_done(reactor: Any, service: Any) -> int:
+    status = [os.EX_SOFTWARE]
+
+    def done(value: int) -> None:
+        status[0] = value
+        reactor.stop()
+
+    def failed(failure: Any) -> None:
+        service.journal.service(f"start failed: {failure.getErrorMessage()}", syslog.LOG_CRIT)
+        reactor.stop()
+
+    def start() -> None:
+        service.done.addCallback(done)
+        service.start().addErrback(failed)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
+
+    reactor.callWhenRunning(start)
+    reactor.run(installSignalHandlers=False)
+    return status[0]
+
+
+def _observe(journal: Journal) -> None:
+    """Send Twisted's own warnings and our own tracebacks to the journal, one line each."""
+
+    @implementer(ILogObserver)
+    def observer(event: Any) -> None:
+        if event.get("log_level", LogLevel.info) >= LogLevel.warn:
+            text = formatEvent(event)
+            failure = event.get("log_failure")
+            if failure is not None:
+                text = f"{text}: {failure.getTraceback()}"
+            journal.service(" | ".join(text.splitlines()), syslog.LOG_ERR, "internal")
+
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

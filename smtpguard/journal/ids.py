@@ -1,0 +1,33 @@
+"""Session ids of sendmail's shape: 6AM5bOfK015118.
+
+Contract: eight characters that tell the second and a sequence number, then the process id, as
+sendmail 8.12 and later write them (14 or more word characters, which is what log filters look for).
+No two sessions of a process have the same id unless 3,600 begin within a second.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx"
+_SEQUENCE: Final = 60 * 60
+
+
+class SessionIds:
+    """Makes the ids of one process."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, pid: int | None = None) -> None:
+        self._clock = clock
+        self._pid = f"{os.getpid() if pid is None else pid:06d}"
+        self._sequence = secrets.randbelow(_SEQUENCE)
+
+    def next(self) -> str:
+        now = time.gmtime(self._clock())
+        self._sequence = (self._sequence + 1) % _SEQUENCE
+        fields = (now.tm_year - 1900, now.tm_mon - 1, now.tm_mday, now.tm_hour, now.tm_min, now.tm_sec)
+        digits = (*fields, *divmod(self._sequence, 60))
+        return "".join(_DIGITS[digit % 60] for digit in digits) + self._pid

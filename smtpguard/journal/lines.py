@@ -1,0 +1,167 @@
+"""The form of the log's lines: sendmail 8.17's, or that of the 1990s.
+
+Contract: pure.  Every octet of a client goes through `printable`; the client's address stands in
+front of the client's octets, so that what is found first is never what an attacker wrote.  Levels
+are sendmail's LogLevel (Sendmail Installation and Operation Guide, "LogLevel"): a line is written if
+the level set is at least its own.
+"""
+
+from __future__ import annotations
+
+import re
+import syslog
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from ..policy.networks import Peer
+from ..smtp.effects import BackendFault, Judged, Refused
+from ..smtp.verbs import KNOWN_VERBS, PROBES
+from ..smtp.verdict import Action
+
+SHOWN_OCTETS: Final = 203
+"""sendmail's MAXSHORTSTR: longer lines lose their middle."""
+
+_ESCAPED: Final = {0x5C: "\\\\", 0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?")
+
+
+class Level:
+    """LogLevel from which on a kind of line is written."""
+
+    ATTACK: Final = 1
+    SERVICE: Final = 1
+    BACKEND: Final = 2
+    VIOLATION: Final = 4
+    COMMAND: Final = 6
+    SUMMARY: Final = 9
+    CONNECTION: Final = 11
+
+
+class Style(Enum):
+    """Which sendmail the lines look like."""
+
+    SENDMAIL = "sendmail"
+    CLASSIC = "classic"
+
+
+@frozen
+class Client:
+    """A client as the log names it."""
+
+    peer: Peer
+    host: str | None = None
+    """Its name, looked up and confirmed; None if there is none."""
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.peer.bracketed}" if self.host else self.peer.bracketed
+
+
+@frozen
+class Line:
+    """One event, ready to be written."""
+
+    level: int
+    priority: int
+    """As in syslog(3)."""
+    event: str
+    text: str
+    """Without the session id."""
+    fields: Mapping[str, Any] = field(factory=dict)
+    """For the JSON form; values are str, int or bool."""
+
+
+def printable(octets: bytes) -> str:
+    """Return `octets` as sendmail logs them: what is not printable ASCII as \\ooo, cut at 203."""
+    if len(octets) > SHOWN_OCTETS:
+        half = (SHOWN_OCTETS - 3) // 2
+        octets = octets[:half] + b"..." + octets[-half:]
+    return "".join(_ESCAPED[o] if o in _ESCAPED else chr(o) if 0x20 <= o < 0x7F else f"\\{o:03o}" for o in octets)
+
+
+def host_name(name: str) -> str | None:
+    """Return a name from the DNS if it is one that may stand in a log, without its final dot."""
+    name = name.rstrip(".")
+    return name if _HOST.fullmatch(name) else None
+
+
+def is_probe(event: Judged) -> bool:
+    """True for a verb that sendmail logs as an attack."""
+    return event.command.verb in PROBES
+
+
+def judged(event: Judged, client: Client, style: Style) -> Line:
+    """A command that was answered here, or that discloses something and was forwarded."""
+    verb, verdict = event.command.verb, event.verdict
+    shown = printable(event.command.line[:-2])
+    refused = verdict.action is not Action.FORWARD
+    fields = {
+        "verb": verb.decode("ascii") if verb in KNOWN_VERBS else "UNKNOWN",
+        "line": shown,
+        "verdict": verdict.action.value,
+        "reply": str(verdict.reply or ""),
+        "rule": verdict.rule,
+    }
+    if is_probe(event):
+        place = _classic_name(client) if style is Style.CLASSIC else str(client)
+        text = f'"{verb.decode("ascii").lower()}" command from {place} ({_bare(client.peer)})'
+        return Line(Level.ATTACK, syslog.LOG_CRIT, "probe", text, fields)
+    if style is Style.CLASSIC:
+        text = f"{_classic_name(client)}: {shown}"
+    else:
+        text = f"{client}: {shown}{' [rejected]' if refused else ''}"
+    return Line(Level.COMMAND, syslog.LOG_INFO, "refused" if refused else "forwarded", text, fields)
+
+
+def refused(event: Refused, client: Client, style: Style) -> Line:
+    """Octets outside the grammar, or out of turn."""
+    shown = printable(event.octets.removesuffix(b"\r\n"))
+    place = _classic_name(client) if style is Style.CLASSIC else str(client)
+    text = f"{place}: SMTP violation, {event.what}{': ' + shown if shown else ''}{' [closed]' if event.closed else ''}"
+    level = Level.VIOLATION if event.closed else Level.COMMAND
+    return Line(
+        level, syslog.LOG_NOTICE, "violation", text, {"what": event.what, "line": shown, "closed": event.closed}
+    )
+
+
+def backend_fault(event: BackendFault, client: Client, style: Style) -> Line:
+    """The mail server behind the guard misbehaved."""
+    shown = printable(event.octets)
+    place = _classic_name(client) if style is Style.CLASSIC else str(client)
+    text = f"{place}: mail server: {event.what}{': ' + shown if shown else ''}"
+    return Line(Level.BACKEND, syslog.LOG_ERR, "backend", text, {"what": event.what, "octets": shown})
+
+
+def summary(counts: Mapping[bytes, list[int]], client: Client, seconds: float) -> Line:
+    """The commands of a session as Postfix sums them up: `verb=passed/all`, one number if equal."""
+    shown = {verb.decode("ascii").lower(): pair for verb, pair in counts.items()}
+    words = [f"{verb}={_of(*pair)}" for verb, pair in shown.items()]
+    passed, total = (sum(pair[i] for pair in counts.values()) for i in (0, 1))
+    words.append(f"commands={_of(passed, total)}")
+    fields = {"seconds": round(seconds, 3), "passed": passed, "commands": total, "verbs": shown}
+    return Line(Level.SUMMARY, syslog.LOG_INFO, "disconnect", f"disconnect from {client} {' '.join(words)}", fields)
+
+
+def connected(client: Client, listener: str) -> Line:
+    text = f"connect from {client}"
+    return Line(Level.CONNECTION, syslog.LOG_INFO, "connect", text, {"listener": listener})
+
+
+def turned_away(client: Client, why: str) -> Line:
+    """A connection that got no session."""
+    text = f"rejecting connection from {client}: {why}"
+    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "turned-away", text, {"what": why})
+
+
+def _of(passed: int, total: int) -> str:
+    return str(total) if passed == total else f"{passed}/{total}"
+
+
+def _classic_name(client: Client) -> str:
+    return client.host or client.peer.bracketed
+
+
+def _bare(peer: Peer) -> str:
+    return peer.bracketed[1:-1]

@@ -1,0 +1,37 @@
+"""Where lines are written: stderr, syslog.
+
+Contract: `write` never raises and never lets a line become two.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import syslog
+from typing import TextIO
+
+
+class StderrSink:
+    """One line an event.  Under systemd each carries its priority, as sd-daemon(3) describes."""
+
+    def __init__(self, stream: TextIO | None = None, with_priority: bool | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._with_priority = "JOURNAL_STREAM" in os.environ if with_priority is None else with_priority
+
+    def write(self, priority: int, text: str) -> None:
+        prefix = f"<{priority}>" if self._with_priority else ""
+        try:
+            self._stream.write(f"{prefix}{text}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody is left to be told
+
+
+class SyslogSink:
+    """syslog(3), facility mail."""
+
+    def __init__(self, ident: str) -> None:
+        syslog.openlog(ident, syslog.LOG_PID, syslog.LOG_MAIL)
+
+    def write(self, priority: int, text: str) -> None:
+        syslog.syslog(priority, text)

@@ -1,0 +1,1 @@
+"""The only package that touches transports: listening, connecting, and performing the core's effects."""

@@ -1,0 +1,114 @@
+"""Asking the backend whether it would relay for outsiders, as it sees them through the guard.
+
+Contract: `ask` makes one connection and reports; it delivers nothing and leaves with RSET and QUIT.
+An inline proxy makes every client look like the guard's own host, and a stock sendmail relays for
+that one: without this question, a guard in front of it is an open relay.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+
+from ..smtp.bounds import Bounds
+from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
+
+ASK_SECONDS: Final = 60.0
+"""For the whole conversation; sendmail may look names up before it answers."""
+
+
+class Relaying(Enum):
+    """What the backend does with mail from outside to outside."""
+
+    REFUSES = "refuses"
+    RELAYS = "relays"
+    UNKNOWN = "unknown"
+
+
+@frozen
+class Answer:
+    """What was found, and in the backend's words."""
+
+    relaying: Relaying
+    said: str
+    source: str = ""
+    """The address that the backend saw."""
+
+
+def ask(reactor: Any, endpoint: IStreamClientEndpoint, host: str, recipient: str) -> Deferred[Answer]:
+    """Ask; the result is an Answer in every case."""
+    asking = _Asking(host, recipient)
+    connecting: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: asking))
+    connecting.addErrback(
+        lambda failure: asking.settle(Relaying.UNKNOWN, f"cannot connect: {failure.getErrorMessage()}")
+    )
+    asking.answer.addTimeout(ASK_SECONDS, reactor)
+
+    def too_late(failure: Failure) -> Answer:
+        failure.trap(DeferredTimeout)
+        asking.drop()
+        return Answer(Relaying.UNKNOWN, f"no answer within {ASK_SECONDS:.0f} seconds")
+
+    asking.answer.addErrback(too_late)
+    return asking.answer
+
+
+class _Asking(Protocol):
+    transport: Any
+
+    def __init__(self, host: str, recipient: str) -> None:
+        bounds = Bounds()
+        self.answer: Deferred[Answer] = Deferred()
+        self._settled = False
+        self._reader = ReplyReader(bounds.reply_line, bounds.reply)
+        self._commands = [f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"]
+        self._asked = "the connection"
+
+    def dataReceived(self, data: bytes) -> None:
+        self._reader.append(data)
+        try:
+            while (reply := self._reader.take()) is not None:
+                self._replied(reply)
+        except ReplyFault as fault:
+            self.settle(Relaying.UNKNOWN, f"{fault.what} to {self._asked}")
+            self.drop()
+
+    def _replied(self, reply: BackendReply) -> None:
+        said = reply.octets.decode("ascii", "backslashreplace").strip()
+        if self._asked.startswith("RCPT"):
+            self._judge(reply.code, said)
+        elif reply.code >= 400 and not self._settled:
+            refused = reply.code >= 500 and self._asked.startswith("MAIL")
+            self.settle(Relaying.REFUSES if refused else Relaying.UNKNOWN, f"{self._asked}: {said}")
+            self._commands = ["QUIT"]
+        if self._commands:
+            self._asked = self._commands.pop(0)
+            self.transport.write(self._asked.encode("ascii") + b"\r\n")
+        else:
+            self.drop()
+
+    def _judge(self, code: int, said: str) -> None:
+        if code < 300:
+            self.settle(Relaying.RELAYS, said)
+        else:
+            self.settle(Relaying.REFUSES if code >= 500 else Relaying.UNKNOWN, said)
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+        self.settle(Relaying.UNKNOWN, f"connection lost after {self._asked}")
+
+    def settle(self, relaying: Relaying, said: str) -> None:
+        if not self._settled:
+            self._settled = True
+            source = getattr(self.transport.getHost(), "host", "") if self.transport else ""
+            self.answer.callback(Answer(relaying, said, source))
+
+    def drop(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
