@@ -147,7 +147,7 @@ class Session:
         except Exception:  # noqa: BLE001
             # Our bug, never the peers': fail closed, and leave a traceback for us.
             self._log.failure("dialogue failed", failure=Failure())
-            effects = [Close(abort_backend=True, linger=False)]
+            effects = self._dialogue.fail()
         self._perform(effects)
         if not self._dialogue.over:
             self._set(_Why.QUEUE, not self._dialogue.hungry)

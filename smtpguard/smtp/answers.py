@@ -34,4 +34,5 @@ class Closing:
         self.backend_fault = reply("4.3.0", "The mail server broke the protocol, closing connection")
         self.client_timeout = reply("4.4.2", "Time-out waiting for input, closing connection")
         self.backend_timeout = reply("4.4.2", "Time-out waiting for the mail server")
+        self.internal = reply("4.3.0", "Internal error, try again later")
         self.policy = reply("4.7.0", "Closing connection by local policy")

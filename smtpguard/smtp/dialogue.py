@@ -201,6 +201,13 @@ class Dialogue:
             self._hang_up(self._closing.shutdown)
         return self._effects()
 
+    def fail(self) -> list[Effect]:
+        """A method above raised: that is a fault of this program, and the session ends closed."""
+        self._out = [ToClient(self._closing.internal.octets)]
+        self._outstanding = b"DATA"  # whatever the backend has of a message, it must not become one
+        self._close(linger=True)
+        return self._effects()
+
     # -- what the client sends ---------------------------------------------------------------------
 
     def _read_on(self) -> None:
