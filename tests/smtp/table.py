@@ -1,0 +1,109 @@
+"""A table at which a dialogue is played: no sockets, no clock, every effect seen.
+
+`Table` feeds a Dialogue and keeps what it says to either side; `Pair` puts a backend behind it that
+answers by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from smtpguard.config import policy_file
+from smtpguard.config.yaml_reader import read
+from smtpguard.policy.networks import Peer
+from smtpguard.policy.rules import Policy
+from smtpguard.smtp.answers import Closing
+from smtpguard.smtp.bounds import Bounds
+from smtpguard.smtp.dialogue import Dialogue
+from smtpguard.smtp.effects import BackendFault, Close, Effect, Judged, Refused, ToBackend, ToClient, Wait
+
+HOST = "guard.test"
+OUTSIDE = "203.0.113.9"
+INSIDE = "127.0.0.1"
+
+
+def perimeter() -> Policy:
+    """Return the shipped perimeter rules with 127.0.0.1 alone inside, as the streams want them."""
+    text = policy_file.find("perimeter").read_text("ascii")
+    lines = [
+        "  internal: [127.0.0.1/32]" if line.startswith("  internal:") else line
+        for line in text.partition("\ntests:")[0].splitlines()
+    ]
+    return policy("\n".join(lines))
+
+
+def policy(text: str) -> Policy:
+    """Return a policy from its YAML."""
+    return policy_file.build(read(text, "test.yaml")).policy
+
+
+@dataclass
+class Table:
+    """A dialogue, and everything that it has done."""
+
+    policy: Policy = field(default_factory=perimeter)
+    source: str = OUTSIDE
+    bounds: Bounds = field(default_factory=Bounds)
+    listener: str = ""
+    to_client: bytearray = field(default_factory=bytearray)
+    to_backend: bytearray = field(default_factory=bytearray)
+    notes: list[Judged | Refused | BackendFault] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    closed: Close | None = None
+
+    def __post_init__(self) -> None:
+        judge = self.policy.judge_for(Peer.parse(self.source), self.listener)
+        self.dialogue = Dialogue(judge, Closing(HOST), self.bounds, self.policy.banner)
+
+    def perform(self, effects: Iterable[Effect]) -> None:
+        """Keep `effects`; nothing may come behind a Close."""
+        for effect in effects:
+            assert self.closed is None, f"{effect} after {self.closed}"
+            match effect:
+                case ToClient(octets):
+                    assert octets
+                    self.to_client += octets
+                case ToBackend(octets):
+                    assert octets
+                    self.to_backend += octets
+                case Wait(seconds):
+                    self.waits.append(seconds)
+                case Close():
+                    self.closed = effect
+                case _:
+                    self.notes.append(effect)
+
+    def client(self, octets: bytes) -> None:
+        self.perform(self.dialogue.from_client(octets))
+
+    def backend(self, octets: bytes) -> None:
+        self.perform(self.dialogue.from_backend(octets))
+
+    def client_finished(self) -> None:
+        self.perform(self.dialogue.client_finished())
+
+    def take_client(self) -> bytes:
+        """Return what the client got since the last call."""
+        octets = bytes(self.to_client)
+        self.to_client.clear()
+        return octets
+
+    def take_backend(self) -> bytes:
+        """Return what the backend got since the last call."""
+        octets = bytes(self.to_backend)
+        self.to_backend.clear()
+        return octets
+
+
+Split = Callable[[bytes], Iterable[bytes]]
+
+
+def whole(octets: bytes) -> Iterable[bytes]:
+    """One segment."""
+    return [octets] if octets else []
+
+
+def each_octet(octets: bytes) -> Iterable[bytes]:
+    """A segment for each octet."""
+    return [octets[i : i + 1] for i in range(len(octets))]
