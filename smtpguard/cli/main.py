@@ -9,26 +9,35 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 import click
 
 from .. import __version__
 from ..config.faults import Faulty
-from .check import check
-from .demo import demo
-from .explain import explain
-from .run import run_guard
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands by name; each is imported when it is called, so that `explain` needs no transports."""
+
+    modules: Mapping[str, str] = {"run": "run_guard", "check": "check", "explain": "explain", "demo": "demo"}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return None
+        module = import_module(f"smtpguard.cli.{cmd_name}")
+        command: click.Command = getattr(module, self.modules[cmd_name])
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="smtpguard", message="%(prog)s %(version)s")
 def smtpguard() -> None:
     """A policy-enforcing SMTP proxy for mail servers that cannot be changed."""
-
-
-for command in (run_guard, check, explain, demo):
-    smtpguard.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config import policy_file, settings
@@ -19,6 +21,7 @@ from ..config.faults import Faulty
 from ..config.policy_file import PolicyFile
 from ..config.settings import Settings
 from ..journal.journal import Journal
+from ..service import Service
 
 
 def _each(parse: Callable[[str], object]) -> Callable[..., Any]:
@@ -82,32 +85,42 @@ def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, Policy
     return loaded.settings, policy
 
 
-def serve(loaded: Settings, policy: PolicyFile) -> int:
-    """Run the reactor until the service ends; returns the exit status."""
+def serve(
+    settings_for: Settings | Callable[[Any], Settings],
+    policy: PolicyFile,
+    started: Callable[[Any, Service], Deferred[Any]] | None = None,
+) -> int:
+    """Run the reactor until the service ends; returns the exit status.
+
+    `settings_for` may be a function that makes the settings once there is a reactor; `started` is
+    called when the service listens.
+    """
     from twisted.internet import reactor  # noqa: TID251 - the one place that starts one
 
-    from ..service import Service
-
     _raise_descriptor_limit()
+    loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
     service = Service(reactor, loaded, policy)
     _observe(service.journal)
-    return _until_done(reactor, service)
+    return _until_done(reactor, service, started)
 
 
-def _until_done(reactor: Any, service: Any) -> int:
+def _until_done(reactor: Any, service: Service, started: Callable[[Any, Service], Deferred[Any]] | None) -> int:
     status = [os.EX_SOFTWARE]
 
     def done(value: int) -> None:
         status[0] = value
         reactor.stop()
 
-    def failed(failure: Any) -> None:
+    def failed(failure: Failure) -> None:
         service.journal.service(f"start failed: {failure.getErrorMessage()}", syslog.LOG_CRIT)
         reactor.stop()
 
     def start() -> None:
         service.done.addCallback(done)
-        service.start().addErrback(failed)
+        starting = service.start()
+        if started is not None:
+            starting.addCallback(lambda _: started(reactor, service) if service.addresses else None)
+        starting.addErrback(failed)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
 

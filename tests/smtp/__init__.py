@@ -1,0 +1,1 @@
+"""The sans-IO core: transcripts, streams, properties, bounds."""
