@@ -1,0 +1,1 @@
+"""The shell: transports of Twisted's own testing kit, and a clock that the test moves."""

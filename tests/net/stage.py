@@ -1,0 +1,121 @@
+"""A session between two transports in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from smtpguard.config.settings import Timeouts
+from smtpguard.journal.journal import Journal
+from smtpguard.journal.sinks import StderrSink
+from smtpguard.net.session import BackendSide, ClientSide, Session
+from smtpguard.policy.networks import Peer
+from smtpguard.smtp.answers import Closing
+from smtpguard.smtp.bounds import Bounds
+from smtpguard.smtp.dialogue import Dialogue
+from tests.smtp.table import perimeter, policy
+
+
+class Wire(StringTransport):
+    """A transport that remembers how it was closed and when it is full."""
+
+    aborted = False
+    write_closed = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+    def loseWriteConnection(self) -> None:
+        self.write_closed = True
+
+    def fill(self) -> None:
+        """Let the buffer be full."""
+        self.producer.pauseProducing()
+
+    def drain(self) -> None:
+        """Let the buffer be empty again."""
+        self.producer.resumeProducing()
+
+    @property
+    def read_from(self) -> bool:
+        return bool(self.producerState == "producing")
+
+    def take(self) -> bytes:
+        octets: bytes = self.value()
+        self.clear()
+        return octets
+
+
+class Stage:
+    """One session, its two wires, its clock and its log."""
+
+    def __init__(self, *, policy_text: str = "", connect: bool = True, bounds: Bounds | None = None) -> None:
+        self.clock = Clock()
+        self.log = io.StringIO()
+        self.timeouts = Timeouts()
+        self.ended = 0
+        self.connecting: Deferred[Any] = Deferred(lambda _: self.cancelled.append(True))
+        self.cancelled: list[bool] = []
+        self.client_wire, self.backend_wire = Wire(), Wire()
+        journal = Journal([StderrSink(self.log, with_priority=False)], level=99)
+        peer = Peer.parse("203.0.113.9")
+        rules = policy(policy_text) if policy_text else perimeter()
+        self.dialogue = Dialogue(rules.judge_for(peer, ""), Closing("guard.test"), bounds or Bounds())
+        self.client = ClientSide(lambda client: self._accept(client, journal, peer))
+        self.backend: BackendSide | None = None
+        self.client.makeConnection(self.client_wire)
+        if connect:
+            self.connect()
+
+    def _accept(self, client: ClientSide, journal: Journal, peer: Peer) -> Session:
+        session = Session(self.dialogue, journal.session("ID", peer), self.timeouts, self.clock, client, self._end)
+        session.begin(self._connect)
+        return session
+
+    def _end(self, _session: Session) -> None:
+        self.ended += 1
+
+    def _connect(self, backend: BackendSide) -> Deferred[Any]:
+        self.backend = backend
+        return self.connecting
+
+    def connect(self) -> None:
+        """The connection to the backend stands, and it greets."""
+        assert self.backend is not None
+        self.backend.makeConnection(self.backend_wire)
+        self.connecting.callback(self.backend)
+        self.say("220 mx")
+        assert self.client_wire.take() == b"220 mx\r\n"
+
+    def send(self, line: str) -> None:
+        """The client sends a line."""
+        self.client.dataReceived(line.encode("latin-1") + b"\r\n")
+
+    def say(self, line: str) -> None:
+        """The backend sends a line."""
+        assert self.backend is not None
+        self.backend.dataReceived(line.encode("latin-1") + b"\r\n")
+
+    def lose(self, side: str) -> None:
+        """One side's connection is gone."""
+        protocol: Any = getattr(self, side)
+        protocol.connectionLost()
+
+    @property
+    def timers(self) -> int:
+        return len(self.clock.getDelayedCalls())
+
+    def until(self, happened: Callable[[], bool], at_most: float) -> float:
+        """Move the clock until something has happened; returns the seconds it took."""
+        passed = 0.0
+        while not happened() and passed < at_most:
+            self.clock.advance(0.5)
+            passed += 0.5
+        assert happened()
+        return passed

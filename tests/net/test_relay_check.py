@@ -1,0 +1,94 @@
+"""The question whether a backend relays, against backends of every temper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from smtpguard.net.relay_check import Answer, Relaying, ask
+
+
+class Endpoint:
+    """Connects to a backend that says `replies`, one to a command."""
+
+    def __init__(self, replies: list[str], refused: bool = False) -> None:
+        self.wire = StringTransport()
+        self.heard: list[bytes] = []
+        self._replies = replies
+        self._refused = refused
+        self.protocol: Any = None
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        if self._refused:
+            return fail(Failure(ConnectionRefusedError("refused")))
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.wire)
+        return succeed(self.protocol)
+
+    def play(self) -> None:
+        for reply in self._replies:
+            self.protocol.dataReceived(reply.encode("ascii") + b"\r\n")
+            self.heard.append(self.wire.value())
+            self.wire.clear()
+
+
+def asked(replies: list[str]) -> tuple[Answer, list[bytes]]:
+    endpoint = Endpoint(replies)
+    found: list[Answer] = []
+    ask(Clock(), endpoint, "guard.test", "x@example.com").addCallback(found.append)
+    endpoint.play()
+    if not found:
+        endpoint.protocol.connectionLost(Failure(ConnectionResetError()))
+    return found[0], endpoint.heard
+
+
+def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
+    """HELO, an empty sender, one recipient, RSET, QUIT."""
+    answer, heard = asked(["220 mx", "250 hi", "250 ok", "550 5.7.1 Relaying denied", "250 reset", "221 bye"])
+    assert heard == [
+        b"HELO guard.test\r\n",
+        b"MAIL FROM:<>\r\n",
+        b"RCPT TO:<x@example.com>\r\n",
+        b"RSET\r\n",
+        b"QUIT\r\n",
+        b"",
+    ]
+    assert answer.relaying is Relaying.REFUSES
+    assert answer.said == "550 5.7.1 Relaying denied"
+
+
+@pytest.mark.parametrize(
+    ("replies", "relaying"),
+    [
+        (["220 mx", "250 hi", "250 ok", "250 ok"], Relaying.RELAYS),
+        (["220 mx", "250 hi", "250 ok", "251 will forward"], Relaying.RELAYS),
+        (["220 mx", "250 hi", "250 ok", "450 greylisted"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi", "530 5.7.0 Authentication required"], Relaying.REFUSES),
+        (["220 mx", "250 hi", "451 later"], Relaying.UNKNOWN),
+        (["220 mx", "550 no HELO from you"], Relaying.UNKNOWN),
+        (["554 no service"], Relaying.UNKNOWN),
+        (["421 busy"], Relaying.UNKNOWN),
+        (["SSH-2.0-x"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi"], Relaying.UNKNOWN),
+    ],
+)
+def test_only_a_refusal_of_sender_or_recipient_counts_as_one(replies: list[str], relaying: Relaying) -> None:
+    """Whatever is not known is not assumed."""
+    assert asked(replies)[0].relaying is relaying
+
+
+def test_a_backend_that_cannot_be_reached_or_says_nothing_gives_no_answer() -> None:
+    """Neither a refusal to connect nor silence is an answer."""
+    found: list[Answer] = []
+    clock = Clock()
+    ask(clock, Endpoint([], refused=True), "guard.test", "x@example.com").addCallback(found.append)
+    silent = Endpoint([])
+    ask(clock, silent, "guard.test", "x@example.com").addCallback(found.append)
+    clock.advance(61)
+    assert [answer.relaying for answer in found] == [Relaying.UNKNOWN, Relaying.UNKNOWN]
+    assert silent.wire.disconnecting

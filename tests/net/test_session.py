@@ -1,0 +1,212 @@
+"""What a session does with its transports: flow control, time-outs, ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+
+from smtpguard.smtp.bounds import Bounds
+
+from .stage import Stage
+
+
+def test_a_client_that_does_not_read_stops_backend_and_client_from_being_read() -> None:
+    """Else local answers, or an endless reply, would fill memory."""
+    stage = Stage()
+    stage.client_wire.fill()
+    assert (stage.client_wire.read_from, stage.backend_wire.read_from) == (False, False)
+    stage.client_wire.drain()
+    assert (stage.client_wire.read_from, stage.backend_wire.read_from) == (True, True)
+
+
+def test_a_backend_that_does_not_read_stops_the_client_from_being_read() -> None:
+    """Message content is not kept."""
+    stage = Stage()
+    stage.backend_wire.fill()
+    assert (stage.client_wire.read_from, stage.backend_wire.read_from) == (False, True)
+    stage.backend_wire.drain()
+    assert stage.client_wire.read_from
+
+
+def test_reasons_not_to_read_add_up() -> None:
+    """The client is read again when the last of them is gone."""
+    stage = Stage(bounds=Bounds(queue=100))
+    stage.send("NOOP\r\n" * 30 + "NOOP")
+    assert not stage.client_wire.read_from
+    stage.backend_wire.fill()
+    for _ in range(31):
+        stage.say("250 ok")
+    assert not stage.client_wire.read_from
+    stage.backend_wire.drain()
+    assert stage.client_wire.read_from
+
+
+def test_a_full_queue_before_the_banner_stops_the_client_from_being_read() -> None:
+    """Input is held from the first octet on, and bounded from the first octet on."""
+    stage = Stage(connect=False, bounds=Bounds(queue=100))
+    stage.send("NOOP " + "x" * 100)
+    assert not stage.client_wire.read_from
+    stage.connect()
+    assert stage.client_wire.read_from
+    assert stage.backend_wire.take().startswith(b"NOOP ")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds", "reply"),
+    [
+        ([], 300.0, b"421 4.4.2 guard.test Time-out waiting for input"),
+        (["C NOOP"], 300.0, b"421 4.4.2 guard.test Time-out waiting for the mail server"),
+        (["C DATA"], 120.0, b"421 4.4.2 guard.test Time-out waiting for the mail server"),
+        (["C DATA", "B 354 go"], 180.0, b"421 4.4.2 guard.test Time-out waiting for input"),
+        (["C DATA", "B 354 go", "C ."], 600.0, b"421 4.4.2 guard.test Time-out waiting for the mail server"),
+        (["C BDAT 9"], 600.0, b"421 4.4.2 guard.test Time-out waiting for input"),
+    ],
+)
+def test_each_wait_has_its_time_out(said: list[str], seconds: float, reply: bytes) -> None:
+    """RFC 5321 4.5.3.2."""
+    stage = Stage()
+    for line in said:
+        stage.send(line[2:]) if line[0] == "C" else stage.say(line[2:])
+    stage.client_wire.clear()
+    assert stage.until(lambda: bool(stage.client_wire.value()), 1000) == seconds
+    assert stage.client_wire.take().startswith(reply)
+
+
+def test_half_a_command_does_not_begin_the_time_anew() -> None:
+    """Octet by octet, a client could stay for ever."""
+    stage = Stage()
+    for _ in range(3):
+        stage.clock.advance(99)
+        stage.client.dataReceived(b"N")
+    assert stage.client_wire.value() == b""
+    stage.clock.advance(3)
+    assert stage.client_wire.value().startswith(b"421 4.4.2 ")
+
+
+def test_every_piece_of_content_begins_the_time_anew() -> None:
+    """A slow line is slow for hours."""
+    stage = Stage()
+    stage.send("DATA")
+    stage.say("354 go")
+    stage.client_wire.clear()
+    for _ in range(10):
+        stage.clock.advance(179)
+        stage.send("x")
+    assert stage.client_wire.value() == b""
+    assert stage.timers == 1
+
+
+def test_a_backend_that_never_greets_times_out() -> None:
+    """The client is told, and the attempt is given up."""
+    stage = Stage(connect=False)
+    assert stage.until(lambda: bool(stage.client_wire.value()), 400) == 300
+    assert stage.cancelled == [True]
+
+
+def test_a_delay_holds_one_session_and_no_time_out_runs() -> None:
+    """`delay` of a rule."""
+    stage = Stage(policy_text="rulesets: {check_vrfy: [{action: reply, delay: 2.5}]}")
+    stage.send("VRFY x")
+    stage.clock.advance(2.4)
+    assert stage.client_wire.value() == b""
+    stage.clock.advance(0.2)
+    assert stage.client_wire.take().startswith(b"252 ")
+    assert stage.until(lambda: bool(stage.client_wire.value()), 400) == 300
+
+
+def test_a_delay_that_a_client_does_not_wait_for_is_forgotten() -> None:
+    """No timer outlives its session."""
+    stage = Stage(policy_text="rulesets: {check_vrfy: [{action: reply, delay: 200}]}")
+    stage.send("VRFY x")
+    stage.lose("client")
+    assert stage.timers == 0
+    assert stage.ended == 1
+
+
+def test_a_refusal_that_closes_leaves_time_to_read_it() -> None:
+    """Closing with input unread would reset the connection, and the reply with it."""
+    stage = Stage()
+    stage.client.dataReceived(b"NOOP\nVRFY x\r\n")
+    assert stage.client_wire.take().startswith(b"500 ")
+    assert stage.client_wire.write_closed
+    assert not stage.client_wire.disconnecting
+    assert stage.backend_wire.disconnecting
+    stage.client.dataReceived(b"more\r\n")
+    assert stage.client_wire.value() == b""
+    stage.clock.advance(2.1)
+    assert stage.client_wire.aborted
+
+
+def test_a_client_gone_in_content_resets_the_backend() -> None:
+    """An orderly end could be taken for the end of the message."""
+    stage = Stage()
+    stage.send("DATA")
+    stage.say("354 go")
+    stage.send("half a message")
+    stage.lose("client")
+    assert stage.backend_wire.aborted
+    assert stage.ended == 1
+    assert stage.timers == 0
+
+
+def test_a_client_gone_after_the_end_of_data_does_not_reset_the_backend() -> None:
+    """The message is whole; it is the backend's."""
+    stage = Stage()
+    stage.send("DATA")
+    stage.say("354 go")
+    stage.send(".")
+    stage.lose("client")
+    assert not stage.backend_wire.aborted
+    assert stage.backend_wire.disconnecting
+
+
+def test_a_quit_ends_both_sides_in_order() -> None:
+    """No reset, no lingering."""
+    stage = Stage()
+    stage.send("QUIT")
+    stage.say("221 bye")
+    assert stage.client_wire.take() == b"221 bye\r\n"
+    assert stage.client_wire.disconnecting
+    assert not stage.client_wire.aborted
+    stage.lose("backend")
+    stage.lose("client")
+    assert stage.timers == 0
+    assert "quit=1 commands=1" in stage.log.getvalue()
+
+
+def test_a_backend_that_refuses_the_connection() -> None:
+    """421 to the client, the reason in the log."""
+    stage = Stage(connect=False)
+    stage.connecting.errback(Failure(Refused()))
+    assert stage.client_wire.take() == b"421 4.3.2 guard.test Mail server not available, try again later\r\n"
+    assert "cannot connect" in stage.log.getvalue()
+
+
+def test_a_client_gone_while_connecting_cancels_the_attempt_without_a_word() -> None:
+    """It is no fault of the backend's."""
+    stage = Stage(connect=False)
+    stage.lose("client")
+    assert stage.cancelled == [True]
+    assert "cannot connect" not in stage.log.getvalue()
+
+
+def test_a_fault_of_our_own_closes_and_says_421(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing fails open, and the traceback is for us alone."""
+    seen: list[Any] = []
+    globalLogPublisher.addObserver(seen.append)
+    stage = Stage()
+    stage.send("DATA")
+
+    def broken(_octets: bytes) -> Any:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(type(stage.dialogue), "from_client", lambda self, octets: broken(octets))
+    stage.send("x")
+    globalLogPublisher.removeObserver(seen.append)
+    assert stage.client_wire.take() == b"421 4.3.0 guard.test Internal error, try again later\r\n"
+    assert stage.backend_wire.aborted
+    assert [event["log_failure"].type for event in seen if "log_failure" in event] == [KeyError]
