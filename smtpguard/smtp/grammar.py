@@ -96,7 +96,7 @@ def parse(line: bytes) -> Command | Malformed:
 
 
 def _fault(line: bytes) -> Fault:
-    if not line.endswith(b"\r\n"):
+    if not line.endswith(b"\r\n") or b"\n" in line[:-2]:
         return Fault.BARE_LF
     body = line[:-2]
     if b"\0" in body:

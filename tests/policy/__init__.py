@@ -1,0 +1,1 @@
+"""Rules, networks and replies."""
