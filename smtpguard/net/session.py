@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Flag
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -109,7 +109,7 @@ class Session:
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
-        if not failure.check(CancelledError) or not self._dialogue.over:
+        if not self._dialogue.over:  # else it was given up
             self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
             self._step(self._dialogue.backend_unreachable)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -60,7 +61,7 @@ class Stage:
         self.log = io.StringIO()
         self.timeouts = Timeouts()
         self.ended = 0
-        self.connecting: Deferred[Any] = Deferred(lambda _: self.cancelled.append(True))
+        self.connecting: Deferred[Any] = Deferred(self._cancel)
         self.cancelled: list[bool] = []
         self.client_wire, self.backend_wire = Wire(), Wire()
         journal = Journal([StderrSink(self.log, with_priority=False)], level=99)
@@ -72,6 +73,10 @@ class Stage:
         self.client.makeConnection(self.client_wire)
         if connect:
             self.connect()
+
+    def _cancel(self, connecting: Deferred[Any]) -> None:
+        self.cancelled.append(True)
+        connecting.errback(ConnectingCancelledError(None))  # as Twisted's endpoints do
 
     def _accept(self, client: ClientSide, journal: Journal, peer: Peer) -> Session:
         session = Session(self.dialogue, journal.session("ID", peer), self.timeouts, self.clock, client, self._end)

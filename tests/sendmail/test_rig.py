@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,71 +25,18 @@ from tests.rig.sendmail import (
     RealSendmail,
     RigError,
     comparable,
-    why_not,
 )
 from tests.rig.wait import NotHappened, wait_until
 
-needs_sendmail = pytest.mark.skipif(bool(why_not()), reason=why_not() or "sendmail runs here")
-needs_sasl = pytest.mark.skipif(
-    bool(why_not(auth=True)), reason=why_not(auth=True) or "SASL works"
-)
-
-GEORGE = "250 2.1.5 <george@x.test>"
-# sendmail expands the last name of the alias first.
-ALL = "250-2.1.5 <bob@x.test>\n250-2.1.5 <alice@x.test>\n250 2.1.5 <george@x.test>"
-NO_VRFY = "252 2.5.2 Cannot VRFY user; try RCPT to attempt delivery (or try finger)"
-NO_EXPN = "502 5.7.0 Sorry, we do not allow this operation"
-
-
-@pytest.fixture(scope="module")
-def stock() -> Iterator[RealSendmail]:
-    """A sendmail with its default privacy, for tests that leave nothing behind."""
-    if why_not():
-        pytest.skip(why_not())
-    with RealSendmail(listen=(("127.0.0.1", 0), ("::1", 0))) as server:
-        yield server
-
-
-def talk(server: RealSendmail, source: str = "127.0.0.1") -> Talk:
-    """Connect from `source` and say EHLO."""
-    client = Talk(server.address, server.port, source)
-    client.say("EHLO me.test")
-    return client
-
-
-def wire(server: RealSendmail, data: bytes) -> bytes:
-    """Send bytes in one go after EHLO, end the own side; return all answers."""
-    with talk(server) as client:
-        client.send(data)
-        client.half_close()
-        return client.rest()
-
-
-def mail(host: str, port: int, content: bytes, source: str = "127.0.0.2") -> None:
-    """Send one mail to george, `content` being all between DATA and the final dot."""
-    with Talk(host, port, source) as client:
-        for command in (
-            "EHLO me.test",
-            "MAIL FROM:<a@b.example>",
-            "RCPT TO:<george@x.test>",
-            "DATA",
-        ):
-            assert client.say(command)[0] in "23", command
-        client.send(content)
-        assert client.say(".").startswith("250 2.0.0 ")
-        assert client.say("QUIT").startswith("221 ")
-        assert client.closed()
-
+from .support import ALL, GEORGE, NO_EXPN, NO_VRFY, hello, mail, wire
 
 # -- what sendmail tells -----------------------------------------------------
 
 
 def test_vrfy_and_expn_give_names_away(stock: RealSendmail) -> None:
-    with talk(stock) as client:
+    with hello(stock.port) as client:
         assert client.say("VRFY george") == GEORGE
-        assert client.say("VRFY nobody-of-that-name") == (
-            "550 5.1.1 nobody-of-that-name... User unknown"
-        )
+        assert client.say("VRFY nobody-of-that-name") == ("550 5.1.1 nobody-of-that-name... User unknown")
         assert client.say("EXPN all") == ALL
 
 
@@ -118,7 +64,6 @@ def test_ehlo_offers_the_stock_extensions(stock: RealSendmail) -> None:
     ]
 
 
-@needs_sendmail
 @pytest.mark.parametrize("privacy", ["novrfy,noexpn", "goaway"])
 @pytest.mark.parametrize("greeting", [None, "HELO me.test", "EHLO me.test"])
 def test_privacy_options_hide_names(privacy: str, greeting: str | None) -> None:
@@ -164,24 +109,22 @@ def test_privacy_options_hide_names(privacy: str, greeting: str | None) -> None:
     ],
 )
 def test_sendmail_takes_this_for_vrfy(stock: RealSendmail, line: bytes) -> None:
-    assert wire(stock, line) == GEORGE.encode() + b"\r\n"
+    assert wire(stock.port, line) == GEORGE.encode() + b"\r\n"
 
 
-@pytest.mark.parametrize(
-    "line", [b"EXPN\x0ball\r\n", b"EXPN\x0call\r\n", b"EXPN all\x0b\r\n", b" eXpN\tall\n"]
-)
+@pytest.mark.parametrize("line", [b"EXPN\x0ball\r\n", b"EXPN\x0call\r\n", b"EXPN all\x0b\r\n", b" eXpN\tall\n"])
 def test_sendmail_takes_this_for_expn(stock: RealSendmail, line: bytes) -> None:
-    assert wire(stock, line) == ALL.replace("\n", "\r\n").encode() + b"\r\n"
+    assert wire(stock.port, line) == ALL.replace("\n", "\r\n").encode() + b"\r\n"
 
 
 @pytest.mark.parametrize("gap", [b"\n", b"\n\r", b"\r\r\n"])
 def test_a_line_end_that_hides_a_second_command(stock: RealSendmail, gap: bytes) -> None:
-    answers = wire(stock, b"NOOP" + gap + b"VRFY george\r\n")
+    answers = wire(stock.port, b"NOOP" + gap + b"VRFY george\r\n")
     assert answers == b"250 2.0.0 OK\r\n" + GEORGE.encode() + b"\r\n"
 
 
 def test_a_lone_cr_is_no_line_end(stock: RealSendmail) -> None:
-    assert wire(stock, b"NOOP\rVRFY george\r\n") == b"250 2.0.0 OK\r\n"
+    assert wire(stock.port, b"NOOP\rVRFY george\r\n") == b"250 2.0.0 OK\r\n"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +143,7 @@ def test_a_lone_cr_is_no_line_end(stock: RealSendmail) -> None:
     ],
 )
 def test_sendmail_does_not_take_this_for_vrfy(stock: RealSendmail, line: bytes) -> None:
-    assert wire(stock, line).startswith(b"500 5.5.1 Command unrecognized: ")
+    assert wire(stock.port, line).startswith(b"500 5.5.1 Command unrecognized: ")
 
 
 def test_data_sent_before_the_answer_to_ehlo_spoils_the_session(stock: RealSendmail) -> None:
@@ -224,10 +167,8 @@ def test_data_sent_before_the_answer_to_ehlo_spoils_the_session(stock: RealSendm
         (b"\r\n.\r\r\n", b"421 4.5.0 Bare carriage return (CR) not allowed\r\n"),
     ],
 )
-def test_a_false_end_of_data_ends_the_connection(
-    stock: RealSendmail, end: bytes, answer: bytes
-) -> None:
-    with talk(stock) as client:
+def test_a_false_end_of_data_ends_the_connection(stock: RealSendmail, end: bytes, answer: bytes) -> None:
+    with hello(stock.port) as client:
         for command in ("MAIL FROM:<a@b.example>", "RCPT TO:<george@x.test>", "DATA"):
             client.say(command)
         client.send(b"Subject: s\r\n\r\nbody" + end + b"VRFY george\r\n.\r\n")
@@ -239,12 +180,10 @@ def test_a_false_end_of_data_ends_the_connection(
 
 @pytest.mark.parametrize("source", ["127.0.0.2", "127.0.0.25"])
 def test_only_127_0_0_1_may_relay(stock: RealSendmail, source: str) -> None:
-    with talk(stock) as near, talk(stock, source) as far:
+    with hello(stock.port) as near, hello(stock.port, source) as far:
         near.say("MAIL FROM:<a@b.example>")
         far.say("MAIL FROM:<a@b.example>")
-        assert near.say("RCPT TO:<u@else.example>") == (
-            "250 2.1.5 <u@else.example>... Recipient ok"
-        )
+        assert near.say("RCPT TO:<u@else.example>") == ("250 2.1.5 <u@else.example>... Recipient ok")
         assert far.say("RCPT TO:<u@else.example>") == (
             f"550 5.7.1 <u@else.example>... Relaying denied. IP name lookup failed [{source}]"
         )
@@ -253,9 +192,7 @@ def test_only_127_0_0_1_may_relay(stock: RealSendmail, source: str) -> None:
 
 def test_the_ipv6_loopback_may_relay_too(stock: RealSendmail) -> None:
     with Talk(*stock.listeners[1]) as client:
-        assert client.say("EHLO me.test").startswith(
-            "250-x.test Hello localhost [IPv6:0:0:0:0:0:0:0:1], "
-        )
+        assert client.say("EHLO me.test").startswith("250-x.test Hello localhost [IPv6:0:0:0:0:0:0:0:1], ")
         client.say("MAIL FROM:<a@b.example>")
         assert client.say("RCPT TO:<u@else.example>").startswith("250 2.1.5 ")
 
@@ -271,9 +208,7 @@ def test_the_ipv6_loopback_may_relay_too(stock: RealSendmail) -> None:
         ("::1", "localhost [IPv6:0:0:0:0:0:0:0:1]", "IPv6:0:0:0:0:0:0:0:1"),
     ],
 )
-def test_the_log_tells_who_asked(
-    stock: RealSendmail, source: str, shown: str, address: str
-) -> None:
+def test_the_log_tells_who_asked(stock: RealSendmail, source: str, shown: str, address: str) -> None:
     host, port = stock.listeners[":" in source]
     with Talk(host, port, source) as client:
         client.say("VRFY george")
@@ -295,7 +230,7 @@ def test_the_log_tells_who_asked(
 
 
 def test_the_traffic_file_shows_what_sendmail_read(stock: RealSendmail) -> None:
-    with talk(stock) as client:
+    with hello(stock.port) as client:
         client.send(b"NOOP with-lf\nNOOP with-crlf\r\n")
         client.replies(2)
     # Written before it is answered: no need to wait.
@@ -309,15 +244,10 @@ def test_the_traffic_file_shows_what_sendmail_read(stock: RealSendmail) -> None:
 # -- mail ------------------------------------------------------------------------
 
 
-@needs_sendmail
 def test_a_message_arrives_byte_for_byte() -> None:
-    body = (
-        b"From the start\r\n..dot\r\n \t\r\n\xff\x80caf\xc3\xa9\r\n"
-        + b"x" * 3000
-        + b"\r\n\r\n\r\n"
-    )
+    body = b"From the start\r\n..dot\r\n \t\r\n\xff\x80caf\xc3\xa9\r\n" + b"x" * 3000 + b"\r\n\r\n\r\n"
     with RealSendmail() as server:
-        mail(server.address, server.port, b"Subject: one\r\nX-Own: 1\r\n\r\n" + body)
+        mail(server.port, b"Subject: one\r\nX-Own: 1\r\n\r\n" + body)
         (delivery,) = server.deliveries(1)
     assert delivery.sender == "a@b.example"
     assert delivery.recipients == ("george",)
@@ -328,10 +258,9 @@ def test_a_message_arrives_byte_for_byte() -> None:
     )
 
 
-@needs_sendmail
 def test_one_file_for_a_message_to_many_and_a_stable_order() -> None:
     with RealSendmail() as server:
-        with talk(server) as client:
+        with hello(server.port) as client:
             for subject in ("two", "one"):
                 client.say("MAIL FROM:<a@b.example>")
                 client.say("RCPT TO:<all@x.test>")
@@ -345,7 +274,6 @@ def test_one_file_for_a_message_to_many_and_a_stable_order() -> None:
     assert b"Subject: two\n" in found[1].content
 
 
-@needs_sasl
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 def test_auth_lets_a_stranger_relay(mechanism: str) -> None:
     def coded(text: str) -> str:
@@ -370,7 +298,6 @@ def test_auth_lets_a_stranger_relay(mechanism: str) -> None:
 # -- life of the rig ---------------------------------------------------------------
 
 
-@needs_sendmail
 def test_nothing_is_left_behind() -> None:
     name = socket.gethostname()
     with RealSendmail() as server:
@@ -378,7 +305,7 @@ def test_nothing_is_left_behind() -> None:
         directory = Path(re.findall(r"-C(\S+)/sendmail\.cf", server.wait_log("started as"))[0])
         assert directory.is_dir()
         # Open at the end: the child that serves it must go too.
-        client = talk(server)
+        client = hello(server.port)
     assert not directory.exists()
     assert client.rest() == b""
     client.close()
@@ -387,7 +314,6 @@ def test_nothing_is_left_behind() -> None:
     assert socket.gethostname() == name
 
 
-@needs_sendmail
 def test_a_failed_start_says_why() -> None:
     with (
         pytest.raises(RigError, match="unknown configuration line"),
@@ -396,7 +322,6 @@ def test_a_failed_start_says_why() -> None:
         pass
 
 
-@needs_sendmail
 def test_a_port_in_use_is_told_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -444,12 +369,11 @@ def test_a_recorder_without_a_target_ends_the_connection() -> None:
         assert client.closed()
 
 
-@needs_sendmail
 def test_a_mail_through_a_recorder_is_the_mail_sent_directly() -> None:
     content = b"Subject: same\r\n\r\n..\r\ntext\r\n"
     with RealSendmail() as server, Recorder((server.address, server.port)) as recorder:
-        mail(server.address, server.port, content)
-        mail(recorder.host, recorder.port, content)
+        mail(server.port, content)
+        mail(recorder.port, content)
         direct, relayed = server.messages(2)
     assert comparable(direct) == comparable(relayed)
 
@@ -466,13 +390,15 @@ def test_a_mail_through_a_recorder_is_the_mail_sent_directly() -> None:
     ],
 )
 def test_the_talker_refuses_what_is_no_reply(answer: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with Talk("127.0.0.1", server.getsockname()[1], greet=False) as client:
-            peer, _ = server.accept()
-            with peer:
-                peer.sendall(answer)
-            with pytest.raises(NotSmtp):
-                client.reply()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Talk("127.0.0.1", server.getsockname()[1], greet=False) as client,
+    ):
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(answer)
+        with pytest.raises(NotSmtp):
+            client.reply()
 
 
 # -- the guard's own helper, with a stand-in for the guard ----------------------------
@@ -536,7 +462,10 @@ def test_the_guard_helper_tells_of_a_failed_start(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("stand_in")
 def test_the_guard_helper_kills_what_does_not_end() -> None:
     guard = Guard("tcp:127.0.0.1:25", "stubborn", stop_seconds=0.2)
-    with pytest.raises(GuardFailed, match="had to be killed"), guard:
-        with pytest.raises(NotHappened, match="never said"):
-            guard.wait_line("never said", 0.05)
+    with (
+        pytest.raises(GuardFailed, match="had to be killed"),
+        guard,
+        pytest.raises(NotHappened, match="never said"),
+    ):
+        guard.wait_line("never said", 0.05)
     assert guard.stop() == -signal.SIGKILL
