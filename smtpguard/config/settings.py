@@ -1,18 +1,19 @@
 """The settings file, and the flags that win over it.
 
 Contract: `load` returns `Settings` or raises `Faulty` with every fault of the file.  Each field says
-its unit and why its default is what it is; docs/settings.md is made from these descriptions
-(tests/config/test_settings.py holds it to them).
+its unit and its flag; docs/settings.md is made of them (smtpguard.config.reference,
+tests/packaging/test_docs.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from attrs import frozen
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.config import JsonDict
 
 from .endpoints import parse_client, parse_server
 from .faults import Fault, Faulty, suggestion
@@ -47,15 +48,28 @@ def _bind_by_network(value: object) -> object:
     return {"default": value} if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, Field(gt=0, le=86400, strict=False)]
-Octets = Annotated[int, Field(gt=0)]
+LONGEST_WAIT: Final = 86400
+"""Seconds; longer is a slip of the pen."""
+
+
+def _unit(name: str) -> JsonDict:
+    return {"unit": name}
+
+
+def _flag(name: str) -> JsonDict:
+    return {"flag": name}
+
+
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT, strict=False, json_schema_extra=_unit("seconds"))]
+Octets = Annotated[int, Field(gt=0, json_schema_extra=_unit("octets"))]
 
 
 class Listener(Section):
     """One place to listen at."""
 
     endpoint: Annotated[str, AfterValidator(_server)] = Field(
-        description="where to listen, as a Twisted endpoint string"
+        description="where to listen, as a Twisted endpoint string",
+        json_schema_extra=_flag("--listen"),
     )
     name: str = Field("", description="what the rule condition `listener` calls it; the endpoint string if not set")
 
@@ -67,7 +81,9 @@ class Listener(Section):
 class Backend(Section):
     """The mail server behind the guard."""
 
-    endpoint: Annotated[str, AfterValidator(_client)] = Field(description="where the mail server is")
+    endpoint: Annotated[str, AfterValidator(_client)] = Field(
+        description="where the mail server is, as a Twisted endpoint string", json_schema_extra=_flag("--backend")
+    )
     bind: Annotated[dict[str, Annotated[str, AfterValidator(_bind_address)]], BeforeValidator(_bind_by_network)] = (
         Field(
             {},
@@ -96,9 +112,14 @@ class Log(Section):
 class Limits(Section):
     """Bounds on what clients and backend can make the guard hold."""
 
-    sessions: int = Field(2000, gt=0, description="sessions at once; each takes two descriptors")
+    sessions: int = Field(
+        2000, gt=0, description="sessions at once; each takes two descriptors", json_schema_extra=_unit("sessions")
+    )
     sessions_per_address: int = Field(
-        100, gt=0, description="sessions at once from one address; networks named `internal` are exempt"
+        100,
+        gt=0,
+        description="sessions at once from one address; the network named `internal` is exempt",
+        json_schema_extra=_unit("sessions"),
     )
     line: Octets = Field(
         2000, ge=512, le=2000, description="octets of a command line; above 2,000 some servers split it"
@@ -129,7 +150,7 @@ class Dns(Section):
     names: bool = Field(True, description="look up the names of clients")
     servers: list[str] = Field([], description="addresses of name servers; those of /etc/resolv.conf if empty")
     timeout: Seconds = Field(2.0, description="for a name; a log line waits no longer than this for it")
-    cache: int = Field(10000, gt=0, description="names kept")
+    cache: int = Field(10000, gt=0, description="names kept", json_schema_extra=_unit("names"))
     cache_for: Seconds = Field(600.0, description="for which a name is kept")
 
 
@@ -138,23 +159,33 @@ class Settings(Section):
 
     listen: Annotated[
         list[Annotated[Listener, BeforeValidator(_wrapped)]], Field(min_length=1), BeforeValidator(_listed)
-    ] = Field(description="where to listen; endpoint strings, or mappings with `endpoint` and `name`")
-    backend: Annotated[Backend, BeforeValidator(_wrapped)] = Field(
-        description="the mail server; an endpoint string, or a mapping"
+    ] = Field(
+        description="where to listen: endpoint strings, or mappings with the keys below",
+        json_schema_extra=_flag("--listen"),
     )
-    policy: str = Field("internal-vrfy", description="a policy file, or the name of a shipped policy")
+    backend: Annotated[Backend, BeforeValidator(_wrapped)] = Field(
+        description="the mail server: an endpoint string, or a mapping with the keys below",
+        json_schema_extra=_flag("--backend"),
+    )
+    policy: str = Field(
+        "internal-vrfy",
+        description="a policy file (looked for beside the settings file first), or the name of a shipped policy",
+        json_schema_extra=_flag("--policy"),
+    )
     relay_check: Literal["enforce", "warn", "off"] = Field(
-        "enforce", description="what to do if the backend would relay for outsiders: not start, log it, or not ask"
+        "enforce",
+        description="what to do if the backend would relay for outsiders: not start, log it, or not ask",
+        json_schema_extra=_flag("--relay-check"),
     )
     relay_check_recipient: str = Field(
         "relay-check@example.com",
         pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$",
         description="an address that the backend is no mail server for",
     )
-    log: Log = Field(Log(), description="see below")
-    limits: Limits = Field(Limits(), description="see below")
-    timeouts: Timeouts = Field(Timeouts(), description="see below")
-    dns: Dns = Field(Dns(), description="see below")
+    log: Log = Field(Log(), description="see its own table")
+    limits: Limits = Field(Limits(), description="see its own table")
+    timeouts: Timeouts = Field(Timeouts(), description="see its own table")
+    dns: Dns = Field(Dns(), description="see its own table")
 
 
 @frozen

@@ -1,0 +1,153 @@
+"""docs/settings.md and docs/replies.md, made of the code that they describe.
+
+Contract: pure functions of the models, the reply profiles and the local replies; a key or a reply
+that nothing describes here is an error.  `make docs` writes the files, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ..policy.profiles import PROFILES, reply_for
+from ..smtp import answers
+from ..smtp.answers import Closing
+from ..smtp.replies import Reply
+from ..smtp.verbs import CORE, DISCLOSING, KNOWN_VERBS, NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OBSOLETE, PROBES
+from .settings import LONGEST_WAIT, Backend, Dns, Limits, Listener, Log, Settings, Timeouts
+
+_SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
+    "The file": ("", Settings),
+    "listen": ("Each item of the list; a string means its `endpoint`.", Listener),
+    "backend": ("A string means its `endpoint`.", Backend),
+    "log": ("", Log),
+    "limits": ("", Limits),
+    "timeouts": ("How long to wait; a day at most.", Timeouts),
+    "dns": ("Host names are for the log only; they decide nothing.", Dns),
+}
+
+_WHEN: Final = {
+    "SYNTAX": "a line outside the grammar; the connection is closed if its end or its content is in doubt",
+    "UNKNOWN": "a verb that is never forwarded, whatever the policy",
+    "NOT_IMPLEMENTED": "STARTTLS; BDAT, after its octets were swallowed",
+    "NO_ARGUMENT": "DATA, RSET, QUIT or STARTTLS with an argument",
+    "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply; the connection is closed",
+    "BAD_CONTENT": "a message that servers could see end in different places; the connection is closed",
+    "ONLY_QUIT": "any command after a banner of the backend that refuses service",
+    "NOT_SMTP": "a first line of HTTP or another protocol; the connection is closed",
+    "unavailable": "the backend cannot be reached, or the relay check has no answer yet",
+    "busy": "`limits.sessions` or `limits.sessions_per_address` is reached",
+    "shutdown": "the guard is stopping",
+    "backend_lost": "the backend closed the connection",
+    "backend_fault": "the backend sent what is no reply, or one that nothing asked for",
+    "client_timeout": "the client sent nothing for `timeouts.command`, `timeouts.data_block` or `timeouts.message`",
+    "backend_timeout": "the backend did not answer within its time-out",
+    "internal": "a fault of the guard itself, which is in the log",
+    "policy": "a rule with `action: close` and no reply of its own",
+}
+
+_NOTE: Final = "<!-- Made by `make docs` from the code; do not edit. -->\n"
+
+
+def settings_markdown() -> str:
+    """Return docs/settings.md."""
+    parts = [
+        "# Settings",
+        _NOTE.rstrip("\n"),
+        "`smtpguard run --config FILE` reads them from a YAML file; a flag wins over the file. `smtpguard check "
+        "--config FILE` names every fault. YAML is read strictly: unknown and duplicate keys, tags, anchors and "
+        "aliases are errors, and `no`, `off`, `0755` and `12:30` are texts. An example: "
+        "[smtpguard.yaml](../systemd/smtpguard.yaml).",
+    ]
+    for title, (text, model) in _SECTIONS.items():
+        parts.append(f"## {title}" if title == "The file" else f"## `{title}`")
+        if text:
+            parts.append(text)
+        parts.append(_table(("key", "default", "unit", "flag", "meaning"), _rows(model)))
+    return "\n\n".join(parts) + "\n"
+
+
+def replies_markdown() -> str:
+    """Return docs/replies.md."""
+    parts = [
+        "# Replies",
+        _NOTE.rstrip("\n"),
+        "## By verb and profile",
+        "What a client gets where a rule says `action: reply` and no text of its own. The policy's key `replies` "
+        "chooses the profile; `sendmail` is the default.",
+        _table(("verb", *PROFILES), _profile_rows()),
+        "## Whatever the policy says",
+        "`HOST` is the name of the guard's host.",
+        _table(("reply", "when"), _local_rows()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _rows(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        if not field.description:
+            raise LookupError(f"{model.__name__}.{name} has no description")
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        flag = extra.get("flag")
+        meaning = "; ".join(filter(None, (field.description, _choices(field), _range(field))))
+        yield f"`{name}`", _default(field), str(extra.get("unit", "")), f"`{flag}`" if flag else "", meaning
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if value is PydanticUndefined:
+        return "(required)"
+    if isinstance(value, BaseModel) or value in ("", [], {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _choices(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is not Literal:
+        return ""
+    return "one of " + ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+
+
+def _range(field: FieldInfo) -> str:
+    words = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}"}
+    bounds = [(text, getattr(at, name)) for at in field.metadata for name, text in words.items() if hasattr(at, name)]
+    said_once = (("more than {}", 0), ("at most {}", LONGEST_WAIT))
+    return ", ".join(text.format(bound) for text, bound in bounds if (text, bound) not in said_once)
+
+
+def _profile_rows() -> Iterator[tuple[str, ...]]:
+    kinds = (DISCLOSING, PROBES, frozenset({b"HELP", b"VERB", b"ONEX", b"XUSR"}), OBSOLETE, CORE)
+    ordered: list[bytes] = []
+    for kind in kinds:
+        ordered += sorted(kind - set(ordered))
+    ordered += sorted(KNOWN_VERBS - set(ordered))
+    for verb in ordered:
+        if verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX):
+            name = f"{verb.decode()} (never forwarded)"
+        else:
+            name = verb.decode()
+        yield name, *(str(reply_for(profile, verb)) for profile in PROFILES)
+    yield "any other", *(str(reply_for(profile, b"OTHER-THAN-THESE")) for profile in PROFILES)
+
+
+def _local_rows() -> Iterator[tuple[str, ...]]:
+    for holder in (answers, Closing("HOST")):
+        for name, reply in vars(holder).items():
+            if isinstance(reply, Reply):
+                yield str(reply), _WHEN[name]
+
+
+if __name__ == "__main__":
+    sys.stdout.write({"settings": settings_markdown, "replies": replies_markdown}[sys.argv[1]]())
