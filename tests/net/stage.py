@@ -37,18 +37,25 @@ class Wire(StringTransport):
 
     def fill(self) -> None:
         """Let the buffer be full."""
+        assert self.producer is not None
         self.producer.pauseProducing()
 
     def drain(self) -> None:
         """Let the buffer be empty again."""
+        assert self.producer is not None
         self.producer.resumeProducing()
 
     @property
     def read_from(self) -> bool:
         return bool(self.producerState == "producing")
 
+    def value(self) -> bytes:
+        octets: bytes = super().value()
+        return octets
+
     def take(self) -> bytes:
-        octets: bytes = self.value()
+        """Return what was written since the last call."""
+        octets = self.value()
         self.clear()
         return octets
 

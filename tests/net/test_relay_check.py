@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from smtpguard.net.relay_check import Answer, Relaying, ask
 
 
+@implementer(IStreamClientEndpoint)
 class Endpoint:
     """Connects to a backend that says `replies`, one to a command."""
 
@@ -23,10 +26,10 @@ class Endpoint:
         self._refused = refused
         self.protocol: Any = None
 
-    def connect(self, factory: Any) -> Deferred[Any]:
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
         if self._refused:
             return fail(Failure(ConnectionRefusedError("refused")))
-        self.protocol = factory.buildProtocol(None)
+        self.protocol = protocolFactory.buildProtocol(None)
         self.protocol.makeConnection(self.wire)
         return succeed(self.protocol)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet import defer
@@ -61,7 +61,7 @@ def names(clock: Clock, zone: Zone, tmp_path: Path) -> HostNames:
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost other\n::1 ip6-localhost # six\nbroken\n192.0.2.9 bad;name\n", "ascii")
     found = HostNames(clock, Dns(servers=["127.0.0.1"], cache=2), hosts)
-    found._resolver = zone
+    found._resolver = cast(Any, zone)
     return found
 
 

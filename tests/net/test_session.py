@@ -197,7 +197,8 @@ def test_a_client_gone_while_connecting_cancels_the_attempt_without_a_word() -> 
 def test_a_fault_of_our_own_closes_and_says_421(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing fails open, and the traceback is for us alone."""
     seen: list[Any] = []
-    globalLogPublisher.addObserver(seen.append)
+    observer: Any = seen.append
+    globalLogPublisher.addObserver(observer)
     stage = Stage()
     stage.send("DATA")
 
@@ -206,7 +207,7 @@ def test_a_fault_of_our_own_closes_and_says_421(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(type(stage.dialogue), "from_client", lambda self, octets: broken(octets))
     stage.send("x")
-    globalLogPublisher.removeObserver(seen.append)
+    globalLogPublisher.removeObserver(observer)
     assert stage.client_wire.take() == b"421 4.3.0 guard.test Internal error, try again later\r\n"
     assert stage.backend_wire.aborted
     assert [event["log_failure"].type for event in seen if "log_failure" in event] == [KeyError]
