@@ -25,6 +25,7 @@ SHOWN_OCTETS: Final = 203
 """sendmail's MAXSHORTSTR: longer lines lose their middle."""
 
 _ESCAPED: Final = {0x5C: "\\\\", 0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
+_CREDENTIALS: Final = re.compile(rb"(?is)\A(\s*AUTH[^\w-]+[\w-]*)[^\w-].*")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?")
 
 
@@ -81,6 +82,11 @@ def printable(octets: bytes) -> str:
     return "".join(_ESCAPED[o] if o in _ESCAPED else chr(o) if 0x20 <= o < 0x7F else f"\\{o:03o}" for o in octets)
 
 
+def without_credentials(line: bytes) -> bytes:
+    """Return `line` with what an AUTH carries behind its mechanism left out (RFC 4954 4)."""
+    return _CREDENTIALS.sub(rb"\1 ***", line, count=1)
+
+
 def host_name(name: str) -> str | None:
     """Return a name from the DNS if it is one that may stand in a log, without its final dot."""
     name = name.rstrip(".")
@@ -95,7 +101,7 @@ def is_probe(event: Judged) -> bool:
 def judged(event: Judged, client: Client, style: Style) -> Line:
     """A command that was answered here, or that discloses something and was forwarded."""
     verb, verdict = event.command.verb, event.verdict
-    shown = printable(event.command.line[:-2])
+    shown = printable(without_credentials(event.command.line[:-2]))
     refused = verdict.action is not Action.FORWARD
     fields = {
         "verb": verb.decode("ascii") if verb in KNOWN_VERBS else "UNKNOWN",
@@ -117,7 +123,7 @@ def judged(event: Judged, client: Client, style: Style) -> Line:
 
 def refused(event: Refused, client: Client, style: Style) -> Line:
     """Octets outside the grammar, or out of turn."""
-    shown = printable(event.octets.removesuffix(b"\r\n"))
+    shown = printable(without_credentials(event.octets.removesuffix(b"\r\n")))
     place = _classic_name(client) if style is Style.CLASSIC else str(client)
     text = f"{place}: SMTP violation, {event.what}{': ' + shown if shown else ''}{' [closed]' if event.closed else ''}"
     level = Level.VIOLATION if event.closed else Level.COMMAND

@@ -240,7 +240,9 @@ class Dialogue:
                 self._close()
             return False
         if isinstance(line, Fault):
-            self._refuse(Malformed(self._buffer.sample(SAMPLE_OCTETS), line))
+            # A response to AUTH may be a password: its octets are not for the log.
+            sample = b"" if self.phase is Phase.SASL else self._buffer.sample(SAMPLE_OCTETS)
+            self._refuse(Malformed(sample, line))
             return False
         if self.phase is Phase.SASL:
             self._read_sasl(line)
@@ -321,8 +323,7 @@ class Dialogue:
     def _read_sasl(self, line: bytes) -> None:
         malformed = parse_sasl(line)
         if malformed is not None:
-            # The octets may be a password: they are not for the log.
-            self._refuse(Malformed(b"", malformed.fault))
+            self._refuse(Malformed(b"", malformed.fault))  # not for the log, as above
             return
         self._await(Phase.REPLY)
         self._out.append(ToBackend(line))
