@@ -26,18 +26,19 @@ def check(config: str | None, policy: str | None) -> int:
             name = loaded.settings.policy
         except Faulty as error:
             faults.extend(error.faults)
-    if config is None or name is not None:
-        try:
-            checked = policy_file.load(policy_file.find(name or "internal-vrfy"))
-            if loaded is not None:
-                faults.extend(loaded.faults_with(checked.policy.networks.names))
-            faults.extend(_report(checked))
-        except Faulty as error:
-            faults.extend(error.faults)
+            name = policy or settings.policy_named_in(config)
+    try:
+        checked = policy_file.load(policy_file.find(name or "internal-vrfy"))
+        if loaded is not None:
+            faults.extend(loaded.faults_with(checked.policy.networks.names))
+        faults.extend(_report(checked))
+    except Faulty as error:
+        faults.extend(error.faults)
+    finally:  # also where the policy is missing
+        for fault in faults:
+            click.echo(str(fault), err=True)
     if loaded is not None and not faults:
         click.echo(f"{config}: ok")
-    for fault in faults:
-        click.echo(str(fault), err=True)
     return os.EX_CONFIG if faults else os.EX_OK
 
 

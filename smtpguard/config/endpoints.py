@@ -8,6 +8,7 @@ no reactor; smtpguard.net.endpoints makes the real thing of the result.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -18,16 +19,20 @@ SERVER_FORMS: Final = (
 )
 CLIENT_FORMS: Final = "tcp:127.0.0.1:2525 (IPv6: tcp:\\:\\:1:2525) or unix:/run/sendmail/smtp.sock"
 
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
+# What each kind has in its first places, and by name only.
 _SERVER_OPTIONS: Final = {
-    "tcp": {"port", "interface", "backlog"},
-    "tcp6": {"port", "interface", "backlog"},
-    "unix": {"address", "mode", "backlog", "lockfile"},
-    "systemd": {"domain", "index", "name"},
+    "tcp": (("port",), ("interface", "backlog")),
+    "tcp6": (("port",), ("interface", "backlog")),
+    "unix": (("address",), ("mode", "backlog", "lockfile")),
+    "systemd": ((), ("domain", "index", "name")),
 }
 _CLIENT_OPTIONS: Final = {
-    "tcp": {"host", "port", "timeout", "bindAddress"},
-    "unix": {"path", "timeout", "lockfile"},
+    "tcp": (("host", "port"), ("timeout", "bindAddress")),
+    "unix": (("path",), ("timeout", "lockfile")),
 }
+Kinds = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
 
 
 @frozen
@@ -62,14 +67,15 @@ def parse_server(text: str) -> Endpoint:
         case "systemd":
             if endpoint.options.get("domain") not in ("INET", "INET6", "UNIX"):
                 raise ValueError(f"{text!r} needs domain=INET, INET6 or UNIX, as in systemd:domain=INET:name=smtp")
-            if ("name" in endpoint.options) == ("index" in endpoint.options):
+            if bool(endpoint.options.get("name")) == ("index" in endpoint.options):
                 raise ValueError(f"{text!r} needs either name= or index=, as in systemd:domain=INET:name=smtp")
-            if "index" in endpoint.options and not endpoint.options["index"].isdigit():
+            if "index" in endpoint.options and not _NUMBER.fullmatch(endpoint.options["index"]):
                 raise ValueError(f"{text!r}: index is a number")
-    if endpoint.options.get("backlog") is not None and not endpoint.options["backlog"].isdigit():
+    if not _NUMBER.fullmatch(endpoint.options.get("backlog", "0")):
         raise ValueError(f"{text!r}: backlog is a number")
     if endpoint.options.get("mode") is not None and not re.fullmatch(r"[0-7]{3,4}", endpoint.options["mode"]):
         raise ValueError(f"{text!r}: mode is three octal digits, as in mode=660")
+    _lockfile(endpoint)
     return endpoint
 
 
@@ -87,49 +93,59 @@ def parse_client(text: str) -> Endpoint:
     elif not endpoint.option("path", 0):
         raise ValueError(f"{text!r} names no socket: write unix:/run/sendmail/smtp.sock")
     timeout = endpoint.options.get("timeout")
-    if timeout is not None and not re.fullmatch(r"[0-9]+", timeout):
+    if timeout is not None and not _NUMBER.fullmatch(timeout):
         raise ValueError(f"{text!r}: timeout is a number of seconds")
+    _lockfile(endpoint)
     return endpoint
 
 
-def _parse(text: str, kinds: dict[str, set[str]], forms: str) -> Endpoint:
-    pieces = _split(text)
-    kind = pieces[0]
-    if kind not in kinds or len(pieces) < 2:
+def _parse(text: str, kinds: Kinds, forms: str) -> Endpoint:
+    (start, kind), *pieces = _split(text)
+    if start is not None or kind not in kinds or not pieces:
         raise ValueError(f"{text!r} is no endpoint that can be used here: write {forms}")
-    positional: list[str] = []
-    options: dict[str, str] = {}
-    for piece in pieces[1:]:
-        name, equals, value = piece.partition("=")
-        if not equals:
-            positional.append(piece)
-        elif name not in kinds[kind]:
-            raise ValueError(f"{text!r}: {kind} has no option {name!r} (it has {', '.join(sorted(kinds[kind]))})")
-        elif name in options:
-            raise ValueError(f"{text!r}: {name} is set twice")
-        else:
-            options[name] = value
+    in_place, by_name = kinds[kind]
+    positional = tuple(value for name, value in pieces if name is None)
     if kind == "systemd" and positional:
         raise ValueError(f"{text!r}: write systemd:domain=INET:name=smtp")
-    if len(positional) > (2 if kind == "tcp" and "host" in kinds[kind] else 1):
+    if len(positional) > len(in_place):
         raise ValueError(f"{text!r} has a part too many; colons of an IPv6 address are written \\: - forms: {forms}")
-    return Endpoint(text, kind, tuple(positional), options)
+    options: dict[str, str] = {}
+    for name, value in pieces:
+        if name is None:
+            continue
+        if name not in in_place + by_name:
+            known = ", ".join(sorted(in_place + by_name))
+            raise ValueError(f"{text!r}: {kind} has no option {name!r} (it has {known})")
+        if name in options or name in in_place[: len(positional)]:
+            raise ValueError(f"{text!r}: {name} is set twice")
+        options[name] = value
+    return Endpoint(text, kind, positional, options)
 
 
-def _split(text: str) -> list[str]:
-    """Split at colons, as Twisted does: a backslash takes the meaning from what follows it."""
-    pieces, current, escaped = [], "", False
+def _split(text: str) -> list[tuple[str | None, str]]:
+    """Split into (name or None, value) as Twisted does: a backslash takes the meaning from what follows it."""
+    pieces: list[tuple[str | None, str]] = []
+    name, current, escaped = None, "", False
     for character in text:
         if escaped:
             current, escaped = current + character, False
         elif character == "\\":
             escaped = True
         elif character == ":":
-            pieces.append(current)
-            current = ""
+            pieces.append((name, current))
+            name, current = None, ""
+        elif character == "=" and name is None:
+            name, current = current, ""
         else:
             current += character
-    return [*pieces, current]
+    if escaped:
+        raise ValueError(f"{text!r} ends in a backslash")
+    return [*pieces, (name, current)]
+
+
+def _lockfile(endpoint: Endpoint) -> None:
+    if endpoint.options.get("lockfile", "0") not in ("0", "1"):
+        raise ValueError(f"{endpoint.text!r}: lockfile is 0 or 1")
 
 
 def _port(endpoint: Endpoint, port: str | None, forms: str, least: int) -> None:

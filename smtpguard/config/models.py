@@ -61,8 +61,12 @@ def _text(details: ErrorDetails) -> str:
             return f"must be a text, not {shown} (put it in quotes if it is meant)"
         case "too_short":
             return "must not be empty"
-        case "int_type" | "float_type":
+        case "int_type" | "int_from_float":
+            return f"must be a whole number, not {shown}"
+        case "float_type":
             return f"must be a number, not {shown}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" | "string_pattern_mismatch":
+            return f"must {details['msg'].partition('should ')[2]}, not {shown}"
         case "list_type":
             return f"must be a list, not {shown}"
         case "dict_type" | "model_type" | "model_attributes_type":

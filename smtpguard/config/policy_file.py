@@ -47,7 +47,7 @@ def _reply(text: str) -> str:
 
 
 def _closing_reply(text: str) -> str:
-    if Reply.parse(text).code < 400:
+    if Reply.parse(text).code not in (421, *range(500, 600)):
         raise ValueError("a closing reply has a code of 421 or 5yz")
     return text
 
@@ -100,7 +100,7 @@ class RuleModel(Section):
     listener: Words | None = Field(None, description="names of listeners, one of which took the connection")
     action: Literal["forward", "reply", "close"] | None = None
     reply: str | None = Field(None, description="text of the reply in place of the profile's")
-    delay: float | None = Field(None, ge=0, le=MAX_DELAY, strict=False, description="seconds before the action")
+    delay: float | None = Field(None, ge=0, le=MAX_DELAY, description="seconds before the action")
 
     @model_validator(mode="after")
     def _consistent(self) -> RuleModel:
@@ -177,7 +177,7 @@ class PolicyFile:
                 yield Fault(self.path, line, column, text)
 
     def decide(self, test: TestModel) -> Decision:
-        facts = Facts(test.greeted, test.esmtp, test.tls, test.authenticated)
+        facts = Facts(test.greeted, test.greeted and test.esmtp, test.tls, test.authenticated)
         command = test.command.encode("utf-8")
         return decide(self.policy, Peer.parse(test.from_), command, Closing("localhost"), facts, test.listener)
 
@@ -205,6 +205,9 @@ def load(path: str | Path) -> PolicyFile:
 
 def build(document: Document) -> PolicyFile:
     """Make a policy of a file's content; raises Faulty."""
+    if document.data is None and not document.faults:
+        # What is left of a file that was cut off must not mean that everybody may do everything.
+        raise Faulty([document.places.fault((), "the file is empty: to forward everything, write `rulesets: {}`")])
     model, faults = validate(PolicyModel, document)
     checks = _CrossChecks(document)
     faults = [*document.faults, *faults, *checks.faults()]
@@ -234,8 +237,13 @@ class _CrossChecks:
     def faults(self) -> Iterator[Fault]:
         yield from self._network_faults()
         yield from self._option_faults()
+        named: dict[bytes | None, str] = {None: ""}
         for name, rules in self._rulesets.items():
             yield from self._name_faults(name)
+            first = named.setdefault(_verb_of(name), name)
+            if first not in ("", name):
+                text = f"{first} is the same rule set: letter case does not matter in a verb"
+                yield self._places.fault(("rulesets", name), text, key=True)
             if isinstance(rules, list):
                 yield from self._rule_faults(name, rules)
 
@@ -282,6 +290,9 @@ class _CrossChecks:
             if not isinstance(rule, dict):
                 continue
             path = ("rulesets", name, number)
+            for key, value in rule.items():
+                if value is None:  # `from:` with nothing behind it would hold for everybody
+                    yield self._places.fault((*path, key), f"{key}: must not be empty", key=True)
             for condition in ("from", "from_not"):
                 for place, word in enumerate(_as_list(rule.get(condition))):
                     if isinstance(word, str) and (text := self._unknown_network(word)):

@@ -8,6 +8,7 @@ tests/packaging/test_docs.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -31,8 +32,11 @@ def _client(text: str) -> str:
     return text
 
 
-def _bind_address(text: str) -> str:
-    parse_client(f"tcp:localhost:25:bindAddress={text.replace(':', chr(92) + ':')}")
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address: write it as 192.0.2.25 or 2001:db8::25") from None
     return text
 
 
@@ -60,7 +64,7 @@ def _flag(name: str) -> JsonDict:
     return {"flag": name}
 
 
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT, strict=False, json_schema_extra=_unit("seconds"))]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT, json_schema_extra=_unit("seconds"))]
 Octets = Annotated[int, Field(gt=0, json_schema_extra=_unit("octets"))]
 
 
@@ -84,11 +88,9 @@ class Backend(Section):
     endpoint: Annotated[str, AfterValidator(_client)] = Field(
         description="where the mail server is, as a Twisted endpoint string", json_schema_extra=_flag("--backend")
     )
-    bind: Annotated[dict[str, Annotated[str, AfterValidator(_bind_address)]], BeforeValidator(_bind_by_network)] = (
-        Field(
-            {},
-            description="source address towards the backend: one for all, or by network of the policy, and `default`",
-        )
+    bind: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], BeforeValidator(_bind_by_network)] = Field(
+        {},
+        description="source address towards the backend: one for all, or by network of the policy, and `default`",
     )
 
 
@@ -148,7 +150,9 @@ class Dns(Section):
     """Host names for the log; they decide nothing."""
 
     names: bool = Field(True, description="look up the names of clients")
-    servers: list[str] = Field([], description="addresses of name servers; those of /etc/resolv.conf if empty")
+    servers: list[Annotated[str, AfterValidator(_address)]] = Field(
+        [], description="addresses of name servers; those of /etc/resolv.conf if empty"
+    )
     timeout: Seconds = Field(2.0, description="for a name; a log line waits no longer than this for it")
     cache: int = Field(10000, gt=0, description="names kept", json_schema_extra=_unit("names"))
     cache_for: Seconds = Field(600.0, description="for which a name is kept")
@@ -223,6 +227,19 @@ def load(path: str | Path | None, flags: Mapping[str, Any]) -> Loaded:
     if faults or settings is None:
         raise Faulty(faults)
     return Loaded(settings, document.places)
+
+
+def policy_named_in(path: str | Path) -> str | None:
+    """Return the policy that a settings file names, whatever else is wrong with the file."""
+    try:
+        data = read_file(path).data
+    except Faulty:
+        return None
+    if not isinstance(data, dict):
+        return None
+    _apply({}, data, Path(path).parent)
+    policy = data.get("policy")
+    return policy if isinstance(policy, str) else None
 
 
 def _apply(flags: Mapping[str, Any], data: dict[str, Any], folder: Path) -> None:

@@ -19,9 +19,8 @@ from .faults import Fault, Faulty
 
 type_of_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _FLOAT: Final = re.compile(r"[-+]?[0-9]+\.[0-9]+([eE][-+]?[0-9]+)?")
-_INDIRECTION: Final = re.compile(r"[&*!]\S")
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _YAML_11_BOOL: Final = {
@@ -108,55 +107,69 @@ def read_file(path: str | Path) -> Document:
 
 def read(octets: bytes | str, file: str) -> Document:
     """Read YAML; raises Faulty where its structure cannot be told."""
-    loader = type_of_loader(octets)
+    document = Document(None, Places(file, None), [])
     try:
-        root = loader.get_single_node()
+        _scan(octets, document)
+        root = _compose(octets)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise Faulty([Fault(file, line, column, _yaml_error(error))]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if not document.faults:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            document.faults.append(Fault(file, line, column, _yaml_error(error, octets)))
+        raise Faulty(document.faults) from None
+    except (yaml.YAMLError, UnicodeError) as error:
         raise Faulty([Fault(file, 1, 1, f"not readable as YAML: {str(error).splitlines()[0]}")]) from None
-    except RecursionError:
-        raise Faulty([Fault(file, 1, 1, "nested too deeply")]) from None
-    finally:
-        loader.dispose()
-    document = Document(None, Places(file, root), [])
-    _refuse_indirection(octets, document)
+    document.places.root = root
     if root is not None:
-        document.data = _Reader(document).value(root, 0)
+        document.data = _Reader(document).value(root)
     return document
 
 
-def _yaml_error(error: yaml.MarkedYAMLError) -> str:
+def _compose(octets: bytes | str) -> yaml.Node | None:
+    loader = type_of_loader(octets)
+    try:
+        root: yaml.Node | None = loader.get_single_node()
+        return root
+    finally:
+        loader.dispose()
+
+
+def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
     problem = error.problem or "not YAML"
-    if "found character" in problem and "\\t" in problem:
-        return "a TAB cannot indent YAML: use spaces"
+    if "cannot start any token" in problem and error.problem_mark is not None:
+        text = octets if isinstance(octets, str) else octets.decode("utf-8", "replace")
+        line = text.split("\n")[error.problem_mark.line]
+        if line[error.problem_mark.column :].startswith("\t"):
+            return "a TAB cannot indent YAML: use spaces"
     if "expected a single document" in (error.context or ""):
         return "one document per file: remove the second `---`"
     return f"not readable as YAML: {problem}{' ' + error.context if error.context else ''}"
 
 
-def _refuse_indirection(octets: bytes | str, document: Document) -> None:
-    """Refuse anchors, aliases and tags.
+def _scan(octets: bytes | str, document: Document) -> None:
+    """Refuse anchors, aliases and tags, which leave no trace in the nodes, and deep nesting.
 
-    They leave no trace in the nodes, so they are looked for in the events; that costs as much as the
-    parse, and is done only where one of their signs stands in the file.
+    Composing the nodes recurses on the C stack, and ends the process where that ends; so the depth is
+    bounded here, on the events, which cost a quarter of it.
     """
-    text = octets if isinstance(octets, str) else octets.decode("utf-8", "replace")
-    if not _INDIRECTION.search(text):
-        return
-    for event in yaml.parse(text, Loader=type_of_loader):
+    depth = 0
+    for event in yaml.parse(octets, Loader=type_of_loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH:
+                document.fault_at(event.start_mark, f"nested more than {DEPTH} levels deep")
+                raise Faulty(document.faults)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent):
-            found = f"alias *{anchor} is not allowed here: quote it if the * is meant"
+            document.fault_at(event.start_mark, f"alias *{anchor} is not allowed here: quote it if the * is meant")
         elif anchor is not None:
-            found = f"anchor &{anchor} is not allowed here: write the value out where it is used"
+            text = f"anchor &{anchor} is not allowed here: write the value out where it is used"
+            document.fault_at(event.start_mark, text)
         elif tag is not None:
-            found = f"tag {tag} is not allowed here: leave it out, or quote the ! if it is meant"
-        else:
-            continue
-        document.fault_at(event.start_mark, found)
+            text = f"tag {tag} is not allowed here: leave it out, or quote the ! if it is meant"
+            document.fault_at(event.start_mark, text)
 
 
 class _Reader:
@@ -166,20 +179,17 @@ class _Reader:
         self._document = document
         self._seen: set[int] = set()
 
-    def value(self, node: yaml.Node, depth: int) -> Any:
+    def value(self, node: yaml.Node) -> Any:
         if id(node) in self._seen:
             return None  # an alias, which is refused already
         self._seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.style else _plain(node.value)  # libyaml has "" for plain
-        if depth > DEPTH:
-            self._document.fault_at(node.start_mark, f"nested more than {DEPTH} levels deep")
-            return None
         if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, depth + 1) for item in node.value]
-        return self._mapping(node, depth)
+            return [self.value(item) for item in node.value]
+        return self._mapping(node)
 
-    def _mapping(self, node: yaml.Node, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.Node) -> dict[str, Any]:
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
@@ -191,7 +201,7 @@ class _Reader:
                 self._document.fault_at(key_node.start_mark, text)
             else:
                 lines[key] = key_node.start_mark.line + 1
-                values[key] = self.value(value_node, depth + 1)
+                values[key] = self.value(value_node)
         return values
 
 

@@ -22,7 +22,7 @@ from ..smtp.verbs import KNOWN_VERBS, PROBES
 from ..smtp.verdict import Action
 
 SHOWN_OCTETS: Final = 203
-"""sendmail's MAXSHORTSTR: longer lines lose their middle."""
+"""sendmail's MAXSHORTSTR: a line as long as that or longer loses its middle."""
 
 _ESCAPED: Final = {0x5C: "\\\\", 0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 _CREDENTIALS: Final = re.compile(rb"(?is)\A(\s*AUTH[^\w-]+[\w-]*)[^\w-].*")
@@ -76,7 +76,7 @@ class Line:
 
 def printable(octets: bytes) -> str:
     """Return `octets` as sendmail logs them: what is not printable ASCII as \\ooo, cut at 203."""
-    if len(octets) > SHOWN_OCTETS:
+    if len(octets) >= SHOWN_OCTETS:
         half = (SHOWN_OCTETS - 3) // 2
         octets = octets[:half] + b"..." + octets[-half:]
     return "".join(_ESCAPED[o] if o in _ESCAPED else chr(o) if 0x20 <= o < 0x7F else f"\\{o:03o}" for o in octets)

@@ -8,7 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import syslog
-from typing import TextIO
+from typing import Final, TextIO
+
+_CONTROLS: Final = {octet: f"\\{octet:03o}" for octet in (*range(0x20), 0x7F)}
+
+
+def one_line(text: str) -> str:
+    """Return `text` with control characters escaped, and what has no UTF-8 form (a file name may have none)."""
+    return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class StderrSink:
@@ -21,7 +28,7 @@ class StderrSink:
     def write(self, priority: int, text: str) -> None:
         prefix = f"<{priority}>" if self._with_priority else ""
         try:
-            self._stream.write(f"{prefix}{text}\n")
+            self._stream.write(f"{prefix}{one_line(text)}\n")
             self._stream.flush()
         except (OSError, ValueError):
             pass  # nobody is left to be told
@@ -34,4 +41,4 @@ class SyslogSink:
         syslog.openlog(ident, syslog.LOG_PID, syslog.LOG_MAIL)
 
     def write(self, priority: int, text: str) -> None:
-        syslog.syslog(priority, text)
+        syslog.syslog(priority, one_line(text))

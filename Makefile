@@ -1,0 +1,86 @@
+# `make run` needs Python 3.11 and the Python package index, nothing else.  `make test` needs a Debian
+# and root: a part of the tests puts the guard in front of a real sendmail.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
+
+# What the tests run.  libsasl2-modules: AUTH PLAIN and LOGIN of sendmail; systemd: systemd-analyze.
+DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks nmap \
+	util-linux mount hostname iproute2 systemd
+
+UV := uv==0.13.9
+COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-emit-index-url --custom-compile-command "make lock"
+
+.NOTPARALLEL:
+.PHONY: run test test-long lint types imports format docs lock clean packages root
+
+run: $(VENV)/.runtime
+	$(BIN)/python -m smtpguard demo
+
+test: packages $(VENV)/.development
+	$(MAKE) --no-print-directory lint types imports
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: packages $(VENV)/.development
+	$(MAKE) --no-print-directory lint types imports
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.development
+	$(BIN)/mypy
+
+imports: $(VENV)/.development
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.development
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The tables of docs/ that are made from the code.
+docs: $(VENV)/.development
+	$(BIN)/python -m smtpguard.config.reference settings >docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m smtpguard.config.reference replies >docs/replies.md.new
+	mv docs/replies.md.new docs/replies.md
+
+# The newest versions that pyproject.toml allows, with the hashes of all their files, for every Python
+# and platform; the development set has the runtime set's versions.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	build/lock/bin/$(COMPILE) --output-file requirements.lock
+	build/lock/bin/$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	rm -rf build
+
+clean:
+	rm -rf $(VENV) build dist docs/*.new .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find smtpguard tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The development set holds the runtime set, so that a virtual environment may grow from one to the other.
+$(VENV)/.runtime: requirements.lock | $(BIN)/python
+	$(PIP_INSTALL) -r requirements.lock
+	touch $@
+
+$(VENV)/.development: requirements-dev.lock | $(BIN)/python
+	$(PIP_INSTALL) -r requirements-dev.lock
+	touch $@ $(VENV)/.runtime
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "smtpguard needs Python 3.11 or later; name one with: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+root:
+	@test "$$(id -u)" = 0 || { echo "make test must be run by root: it installs Debian packages, and its tests run \
+	a real sendmail in namespaces of its own.  Without root: make lint types imports" >&2; exit 77; }
+
+packages: root
+	@tools/debian-packages $(DEBIAN_PACKAGES)

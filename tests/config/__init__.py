@@ -1,0 +1,1 @@
+"""The strict readers: files in, settings and policies or faults out."""

@@ -1,0 +1,1 @@
+"""What is shipped: the wheel, the units, the generated docs, the lock files."""

@@ -1,0 +1,1 @@
+"""The guard on the wire, in front of a real sendmail."""
