@@ -116,7 +116,10 @@ class Service:
     def _unknown(self, answer: Answer, enforced: bool) -> None:
         waiting = "clients get 421 until it answers" if enforced else "serving all the same"
         if self.reception.closed_because is None:  # once, not at every try
-            text = f"relay check: {self._settings.backend.endpoint} gave no answer: {answer.said}; {waiting}"
+            text = (
+                f"relay check: {self._settings.backend.endpoint} gave no clear answer: {answer.said}; {waiting} "
+                "(see relay_check_recipient and --relay-check)"
+            )
             self.journal.service(text, syslog.LOG_WARNING)
         if not enforced:
             return
@@ -128,7 +131,7 @@ class Service:
             self._ask().addCallback(settled)
 
         def settled(answer: Answer) -> None:
-            if self._ended:
+            if self._ended or self._stopping is not None:
                 return
             if answer.relaying is Relaying.UNKNOWN:
                 later()

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             click.echo(str(fault), err=True)
         return os.EX_CONFIG
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         click.echo(f"smtpguard: {error.filename}: {error.strerror}", err=True)
         return os.EX_NOINPUT
     except PermissionError as error:

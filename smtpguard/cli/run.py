@@ -7,7 +7,7 @@ import resource
 import signal
 import syslog
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 from twisted.internet.defer import Deferred
@@ -22,6 +22,8 @@ from ..config.policy_file import PolicyFile
 from ..config.settings import Settings
 from ..journal.journal import Journal
 from ..service import Service
+
+STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def _each(parse: Callable[[str], object]) -> Callable[..., Any]:
@@ -97,6 +99,8 @@ def serve(
     """
     from twisted.internet import reactor  # noqa: TID251 - the one place that starts one
 
+    # A stop that is asked for while we start waits until there is something to stop.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     _raise_descriptor_limit()
     loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
     service = Service(reactor, loaded, policy)
@@ -121,8 +125,9 @@ def _until_done(reactor: Any, service: Service, started: Callable[[Any, Service]
         if started is not None:
             starting.addCallback(lambda _: started(reactor, service) if service.addresses else None)
         starting.addErrback(failed)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     reactor.callWhenRunning(start)
     reactor.run(installSignalHandlers=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -244,7 +244,10 @@ class _CrossChecks:
             if first not in ("", name):
                 text = f"{first} is the same rule set: letter case does not matter in a verb"
                 yield self._places.fault(("rulesets", name), text, key=True)
-            if isinstance(rules, list):
+            if rules == []:
+                text = f"{name} has no rule: what it is named for would be forwarded; write {{action: forward}} if so"
+                yield self._places.fault(("rulesets", name), text)
+            elif isinstance(rules, list):
                 yield from self._rule_faults(name, rules)
 
     def _network_faults(self) -> Iterator[Fault]:
@@ -274,12 +277,12 @@ class _CrossChecks:
         path = ("rulesets", name)
         verb = _verb_of(name)
         known = KNOWN_VERBS | {v.encode("ascii", "replace") for v in self._verbs} | {OTHER}
-        names = sorted(f"check_{v.decode().lower()}" for v in known)
         if verb is None:
             yield self._places.fault(path, f"{name!r} is not a rule set: they are named check_VERB", key=True)
         elif verb not in known:
-            close = suggestion(name.lower(), names)
-            hint = close if "mean" in close else f"; if the verb is meant, declare it: verbs: [{verb.decode()}]"
+            close = suggestion(verb.decode().lower(), (v.decode().lower() for v in known))
+            declare = f"; if the verb is meant, declare it: verbs: [{verb.decode()}]"
+            hint = close.replace("mean ", "mean check_") if "mean" in close else declare
             yield self._places.fault(path, f"unknown verb in rule set {name!r}{hint}", key=True)
         elif verb in privacy.rules_of(self._options):
             text = f"{verb.decode()} is ruled by privacy_options already: remove it there or here"
@@ -338,9 +341,10 @@ def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:
     blocks: dict[str, list[Block]] = {name: [parse_block(b) for b in listed] for name, listed in model.networks.items()}
     for rules in model.rulesets.values():
         for rule in rules:
-            for word in (*(rule.from_ or ()), *(rule.from_not or ())):
-                if word not in blocks:
-                    blocks[word] = [parse_block(word)]
+            for words in (rule.from_, rule.from_not):
+                inline = _inline(words or (), model)
+                if inline:
+                    blocks[_anonymous(inline)] = [parse_block(word) for word in inline]
     table = NetworkTable(blocks)
     rule_sets = _privacy_rules(model.privacy_options, places)
     for name, rules in model.rulesets.items():
@@ -354,6 +358,15 @@ def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:
     verbs = frozenset(verb.encode("ascii") for verb in model.verbs)
     count = sum(map(len, rule_sets.values()))
     return Policy(table, rule_sets, model.replies, banner, verbs), count
+
+
+def _inline(words: Iterable[str], model: PolicyModel) -> list[str]:
+    return [word for word in words if word not in model.networks]
+
+
+def _anonymous(inline: list[str]) -> str:
+    """Return the name of the network that the CIDRs in one rule's list make together."""
+    return f"({', '.join(inline)})"
 
 
 def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule, ...]]:
@@ -370,9 +383,11 @@ def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule
 def _rule(rule: RuleModel, table: NetworkTable, where: str) -> Rule:
     def bits(words: list[str]) -> int:
         total = 0
-        for word in words:
-            total |= table.bits_of(word)
-        return total
+        named = [word for word in words if word in table.names]
+        for name in named:
+            total |= table.bits_of(name)
+        inline = [word for word in words if word not in named]
+        return total | (table.bits_of(_anonymous(inline)) if inline else 0)
 
     return Rule(
         where,

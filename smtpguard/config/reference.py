@@ -42,6 +42,7 @@ _WHEN: Final = {
     "NOT_SMTP": "a first line of HTTP or another protocol; the connection is closed",
     "unavailable": "the backend cannot be reached, or the relay check has no answer yet",
     "busy": "`limits.sessions` or `limits.sessions_per_address` is reached",
+    "too_many": "the guard has answered `limits.refused` commands of the session",
     "shutdown": "the guard is stopping",
     "backend_lost": "the backend closed the connection",
     "backend_fault": "the backend sent what is no reply, or one that nothing asked for",

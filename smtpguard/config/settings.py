@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from attrs import frozen
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
 from .endpoints import parse_client, parse_server
@@ -82,6 +82,14 @@ class Listener(Section):
         return self.name or self.endpoint
 
 
+def _family(address: str) -> int:
+    """Return 4 or 6, or 0 for a name."""
+    try:
+        return ip_address(address.partition("%")[0]).version
+    except ValueError:
+        return 0
+
+
 class Backend(Section):
     """The mail server behind the guard."""
 
@@ -92,6 +100,15 @@ class Backend(Section):
         {},
         description="source address towards the backend: one for all, or by network of the policy, and `default`",
     )
+
+    @model_validator(mode="after")
+    def _one_family(self) -> Backend:
+        host = parse_client(self.endpoint).option("host", 0)
+        family = _family(host or "")
+        for name, address in self.bind.items():
+            if family and _family(address) != family:
+                raise ValueError(f"bind: {name}: nothing gets from {address} to {host}: the families differ")
+        return self
 
 
 class Log(Section):
@@ -129,6 +146,12 @@ class Limits(Section):
     queue: Octets = Field(65536, ge=4096, description="octets of input that wait for their turn")
     reply_line: Octets = Field(16384, ge=512, description="octets of one line of a backend's reply")
     reply: Octets = Field(1048576, ge=16384, description="octets of a backend's reply")
+    refused: int = Field(
+        1000,
+        ge=0,
+        description="commands answered by the guard in one session, then 421; 0 for no bound; `internal` is exempt",
+        json_schema_extra=_unit("commands"),
+    )
 
 
 class Timeouts(Section):

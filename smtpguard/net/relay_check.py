@@ -7,6 +7,7 @@ that one: without this question, a guard in front of it is an open relay.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, Final
 
@@ -60,6 +61,20 @@ def ask(reactor: Any, endpoint: IStreamClientEndpoint, host: str, recipient: str
     return asking.answer
 
 
+# sendmail: 550 5.7.1 Relaying denied.  Postfix: 554 5.7.1 Relay access denied.  Exim: 550 relay not permitted.
+# qmail: 553 not in my list of allowed rcpthosts (#5.7.1).  OpenSMTPD: 550 Invalid recipient.
+_NO: Final = re.compile(r"\b5\.7\.\d|\brelay|rcpthosts|\binvalid recipient", re.IGNORECASE)
+
+
+def _means_no(code: int, said: str) -> bool:
+    """True if a refusal is about who asks.
+
+    A 5yz may also mean that the recipient's domain takes no mail, or that HELO was not liked; the
+    same server may relay for everybody who asks better.
+    """
+    return code == 530 or (code >= 500 and _NO.search(said) is not None)
+
+
 class _Asking(Protocol):
     transport: Any
 
@@ -70,6 +85,10 @@ class _Asking(Protocol):
         self._reader = ReplyReader(bounds.reply_line, bounds.reply)
         self._commands = [f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"]
         self._asked = "the connection"
+        self._source = ""
+
+    def connectionMade(self) -> None:
+        self._source = getattr(self.transport.getHost(), "host", "")
 
     def dataReceived(self, data: bytes) -> None:
         self._reader.append(data)
@@ -85,7 +104,7 @@ class _Asking(Protocol):
         if self._asked.startswith("RCPT"):
             self._judge(reply.code, said)
         elif reply.code >= 400 and not self._settled:
-            refused = reply.code >= 500 and self._asked.startswith("MAIL")
+            refused = self._asked.startswith("MAIL") and _means_no(reply.code, said)
             self.settle(Relaying.REFUSES if refused else Relaying.UNKNOWN, f"{self._asked}: {said}")
             self._commands = ["QUIT"]
         if self._commands:
@@ -98,7 +117,7 @@ class _Asking(Protocol):
         if code < 300:
             self.settle(Relaying.RELAYS, said)
         else:
-            self.settle(Relaying.REFUSES if code >= 500 else Relaying.UNKNOWN, said)
+            self.settle(Relaying.REFUSES if _means_no(code, said) else Relaying.UNKNOWN, said)
 
     def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
         self.settle(Relaying.UNKNOWN, f"connection lost after {self._asked}")
@@ -106,8 +125,7 @@ class _Asking(Protocol):
     def settle(self, relaying: Relaying, said: str) -> None:
         if not self._settled:
             self._settled = True
-            source = getattr(self.transport.getHost(), "host", "") if self.transport else ""
-            self.answer.callback(Answer(relaying, said, source))
+            self.answer.callback(Answer(relaying, said, self._source))
 
     def drop(self) -> None:
         if self.transport is not None:

@@ -117,7 +117,10 @@ class Session:
         self._step(self._dialogue.from_client, octets)
 
     def client_finished(self) -> None:
-        self._step(self._dialogue.client_finished)
+        if self._dialogue.over:
+            self._client.transport.loseConnection()  # it has read what there was, or does not want to
+        else:
+            self._step(self._dialogue.client_finished)
 
     def client_lost(self) -> None:
         self._client_gone = True
@@ -197,7 +200,7 @@ class Session:
             if close.abort_backend:
                 backend.transport.abortConnection()
             else:
-                backend.transport.loseConnection()
+                backend.leave(self._clock, self._timeouts.linger)
         if self._client_gone:
             return
         transport = self._client.transport
@@ -314,6 +317,12 @@ class BackendSide(Protocol):
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._leaving: IDelayedCall | None = None
+
+    def leave(self, clock: IReactorTime, seconds: float) -> None:
+        """Close, in order if the backend reads what it was sent, and otherwise after `seconds`."""
+        self._leaving = clock.callLater(seconds, self.transport.abortConnection)
+        self.transport.loseConnection()
 
     def connectionMade(self) -> None:
         self._session.backend_connected(self)
@@ -322,4 +331,6 @@ class BackendSide(Protocol):
         self._session.backend_sent(data)
 
     def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+        if self._leaving is not None and self._leaving.active():
+            self._leaving.cancel()
         self._session.backend_lost()

@@ -10,7 +10,8 @@ from attrs import frozen
 
 from ..smtp import answers
 from ..smtp.answers import Closing
-from ..smtp.grammar import Command, Malformed, parse
+from ..smtp.bounds import Bounds
+from ..smtp.grammar import Command, Fault, Malformed, parameters, parse
 from ..smtp.invariants import kept_back
 from ..smtp.replies import Reply
 from ..smtp.verdict import Action, Facts, Verdict
@@ -51,13 +52,32 @@ def decide(
     policy: Policy, peer: Peer, line: bytes, closing: Closing, facts: Facts = ASSUMED, listener: str = ""
 ) -> Decision:
     """Decide about `line`, which has no line end yet."""
-    parsed = parse(line + b"\r\n")
+    parsed = _parse(line + b"\r\n")
     if isinstance(parsed, Malformed):
         action = Action.CLOSE if parsed.fault.ends_session else Action.REPLY
         return Decision(parsed, Verdict(action, answers.SYNTAX, rule=f"grammar: {parsed.fault.value}"))
     verdict = policy.judge_for(peer, listener).judge(parsed, facts)
-    if verdict.action is Action.FORWARD and (kept := kept_back(parsed)) is not None:
+    kept = kept_back(parsed)
+    # The octets of a BDAT must be counted away, so its reply is no rule's.
+    own = verdict.action is Action.FORWARD or (parsed.verb == b"BDAT" and verdict.action is Action.REPLY)
+    if kept is not None and own:
         return Decision(parsed, Verdict(kept.action, kept.reply, rule="never forwarded, whatever the policy"))
     if verdict.action is Action.CLOSE and verdict.reply is None:
         verdict = Verdict(verdict.action, closing.policy, verdict.delay, verdict.rule)
     return Decision(parsed, verdict)
+
+
+def _parse(line: bytes) -> Command | Malformed:
+    """Read a line as a session does that has offered and been asked for SMTPUTF8 where the line needs it."""
+    if len(line) > Bounds().line:
+        return Malformed(line, Fault.TOO_LONG)
+    parsed = parse(line)
+    if isinstance(parsed, Command) and not line.isascii():
+        utf8 = parsed.verb == b"RCPT" or (parsed.verb == b"MAIL" and b"SMTPUTF8" in parameters(parsed.argument))
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            utf8 = False
+        if not utf8:
+            return Malformed(line, Fault.EIGHT_BIT)
+    return parsed

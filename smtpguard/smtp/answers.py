@@ -35,4 +35,5 @@ class Closing:
         self.client_timeout = reply("4.4.2", "Time-out waiting for input, closing connection")
         self.backend_timeout = reply("4.4.2", "Time-out waiting for the mail server")
         self.internal = reply("4.3.0", "Internal error, try again later")
+        self.too_many = reply("4.7.0", "Too many refused commands, closing connection")
         self.policy = reply("4.7.0", "Closing connection by local policy")

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class Bounds:
-    """All in octets, line ends included."""
+    """In octets, line ends included, but for the last."""
 
     line: int = 2000
     """A command or SASL line.  RFC 5321 asks for 512, ESMTP parameters add some hundred; sendmail
@@ -19,3 +19,6 @@ class Bounds:
     """A line of a backend's reply; sendmail was seen to send 12,325."""
     reply: int = 1048576
     """A whole reply: the EXPN of a list with 20,000 members."""
+    refused: int = 1000
+    """Commands answered here before the session is closed; 0 for no bound.  It is no budget: an MUA
+    that verifies every recipient of a large letter from outside still gets its answers."""

@@ -60,7 +60,8 @@ class Dialogue:
 
     __slots__ = (
         "_banner", "_bounds", "_buffer", "_chunk", "_client_finished", "_closing", "_content",
-        "_draining", "_first", "_judge", "_known", "_out", "_outstanding", "_pending", "_reader", "_sent",
+        "_draining", "_first", "_judge", "_known", "_out", "_outstanding", "_password_may_come", "_pending",
+        "_reader", "_refused", "_sent",
         "awaited", "awaited_serial", "counts", "phase",
     )  # fmt: skip
 
@@ -80,6 +81,8 @@ class Dialogue:
         self._content = Content(seven_bit=False)
         self._chunk = 0  # octets of a refused BDAT still to come
         self._first = True  # no line was read yet
+        self._refused = 0  # commands answered here
+        self._password_may_come = False  # an AUTH was refused, and the client may go on all the same
         self._client_finished = False
         self._draining = False
         self._known = Knowledge()
@@ -130,10 +133,8 @@ class Dialogue:
         except ReplyFault as fault:
             self._backend_fault(fault.what, fault.octets)
             return self._effects()
-        pending = self._reader.pending
-        if pending and self.phase not in BACKEND_SPEAKS and not b"421".startswith(pending[:3]):
-            # Only a 421 may come unasked (RFC 5321 3.8).
-            self._backend_fault("surplus reply", pending[:SAMPLE_OCTETS])
+        if self._reader.pending and self.phase not in BACKEND_SPEAKS and not self._reader.may_be_421:
+            self._backend_fault("surplus reply", self._reader.sample)
         else:
             self._read_on()
         return self._effects()
@@ -162,7 +163,7 @@ class Dialogue:
             if self._outstanding == b"QUIT" or self.phase is Phase.REFUSED:
                 self._close()
             else:
-                self._out.append(BackendFault("connection lost", self._reader.pending[:SAMPLE_OCTETS]))
+                self._out.append(BackendFault("connection lost", self._reader.sample))
                 self._hang_up(self._closing.backend_lost)
         return self._effects()
 
@@ -249,6 +250,8 @@ class Dialogue:
             return True
         first, self._first = self._first, False
         command = parse(line)
+        if self._password_may_come:
+            command = self._without_password(command)
         if first and is_other_protocol(command):
             self._out.append(Refused("another protocol", line, closed=True))
             self._hang_up(answers.NOT_SMTP)
@@ -269,9 +272,13 @@ class Dialogue:
         verdict = self._judge.judge(command, self._known.facts)
         if verdict.action is Action.FORWARD:
             verdict = kept_back(command) or verdict
-        if verdict.action is not Action.FORWARD or command.verb in DISCLOSING or command.verb in PROBES:
+        if self._password_may_come:
+            self._out.append(Refused("line behind a refused AUTH", b"", closed=False))
+        elif verdict.action is not Action.FORWARD or command.verb in DISCLOSING or command.verb in PROBES:
             self._out.append(Judged(command, verdict))
-        if verdict.delay:
+        if verdict.delay and self._client_finished:
+            self._close()  # it sends no more, so there is nothing to slow down: do not keep it
+        elif verdict.delay:
             self._pending = command, verdict
             self._await(Phase.DELAYED)
             self._out.append(Wait(verdict.delay))
@@ -286,13 +293,14 @@ class Dialogue:
         elif must_be_last(command) and len(self._buffer):
             self._refuse_early(command.line)
         elif verdict.action is Action.REPLY:
+            self._password_may_come |= command.verb == b"AUTH"
             self._answer(verdict.reply or answers.UNKNOWN)
         else:
             self._forward(command)
 
     def _forward(self, command: Command) -> None:
         if self._reader.pending:
-            self._backend_fault("surplus reply", self._reader.pending[:SAMPLE_OCTETS])
+            self._backend_fault("surplus reply", self._reader.sample)
             return
         self._known.sending(command)
         self._sent = command
@@ -320,6 +328,13 @@ class Dialogue:
         else:
             self._answer(answers.ONLY_QUIT)
 
+    def _without_password(self, line: Command | Malformed) -> Command | Malformed:
+        """Keep what may be the answer to a challenge that never came out of the log."""
+        if isinstance(line, Malformed):
+            return Malformed(b"", line.fault)
+        self._password_may_come = line.verb not in KNOWN_VERBS
+        return line
+
     def _read_sasl(self, line: bytes) -> None:
         malformed = parse_sasl(line)
         if malformed is not None:
@@ -338,7 +353,7 @@ class Dialogue:
             return
         if self._content.ended and self._reader.pending:
             # What is on its way would be taken for the answer to the message.
-            self._backend_fault("reply before the end of data", self._reader.pending[:SAMPLE_OCTETS])
+            self._backend_fault("reply before the end of data", self._reader.sample)
             return
         if content:
             self._out.append(ToBackend(content))
@@ -355,14 +370,14 @@ class Dialogue:
     def _handle_reply(self, reply: BackendReply) -> None:
         if reply.code == 421:
             self._out.append(ToClient(reply.octets))
-            self._close()
+            self._close(linger=True)
         elif self.phase is Phase.REPLY:
             self._handle_owed(reply)
         elif self.phase is Phase.BANNER:
             self._handle_banner(reply)
         elif self.phase is Phase.CONTENT and reply.code >= 400:
             self._out.append(ToClient(reply.octets))
-            self._close()
+            self._close(linger=True)
         else:
             self._backend_fault("surplus reply", reply.octets[:SAMPLE_OCTETS])
 
@@ -386,6 +401,8 @@ class Dialogue:
         octets = reply.octets
         if verb == _CONTENT_END:
             self._known.in_transaction = False
+        if verb == b"AUTH":
+            self._password_may_come = reply.code >= 400
         if reply.code < 300:
             self._known.accepted(verb, command, reply)
             self._counts_of(b"DATA" if verb == _CONTENT_END else verb)[0] += 1
@@ -417,6 +434,12 @@ class Dialogue:
     # -- ends and answers --------------------------------------------------------------------------
 
     def _answer(self, reply: Reply) -> None:
+        """Send a reply of our own to a command that goes no further."""
+        self._refused += 1
+        if self._refused > self._bounds.refused > 0:
+            self._out.append(Refused("too many refused commands", b"", closed=True))
+            self._hang_up(self._closing.too_many)
+            return
         self._out.append(ToClient(reply.octets))
         self._await(self.phase if self.phase is Phase.REFUSED else Phase.COMMAND)
 

@@ -92,9 +92,19 @@ class ReplyReader:
         self._code = b""
 
     @property
-    def pending(self) -> bytes:
-        """What has come and is no complete reply."""
-        return bytes(self._octets)
+    def pending(self) -> bool:
+        """True if something has come that is no complete reply."""
+        return bool(self._octets)
+
+    @property
+    def may_be_421(self) -> bool:
+        """True if what is pending can still become a 421, the one reply that may come unasked (RFC 5321 3.8)."""
+        return b"421".startswith(bytes(self._octets[:3]))
+
+    @property
+    def sample(self) -> bytes:
+        """The beginning of what is pending, for the log."""
+        return bytes(self._octets[:_FAULT_OCTETS])
 
     def append(self, octets: bytes) -> None:
         self._octets += octets
@@ -126,9 +136,6 @@ class ReplyReader:
 
     def _bound(self, end: int) -> None:
         if end - self._start > self._line_octets:
-            raise ReplyFault("reply line too long", self._sample())
+            raise ReplyFault("reply line too long", self.sample)
         if end > self._reply_octets:
-            raise ReplyFault("reply too long", self._sample())
-
-    def _sample(self) -> bytes:
-        return bytes(self._octets[self._start : self._start + _FAULT_OCTETS])
+            raise ReplyFault("reply too long", self.sample)

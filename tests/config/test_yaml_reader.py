@@ -227,7 +227,7 @@ def test_every_value_and_every_key_has_its_place() -> None:
 texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=12)
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**17), 10**17) | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts.filter("<<".__ne__), inner, max_size=4),
     max_leaves=20,
 )
 

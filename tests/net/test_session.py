@@ -123,6 +123,7 @@ def test_a_delay_that_a_client_does_not_wait_for_is_forgotten() -> None:
     stage = Stage(policy_text="rulesets: {check_vrfy: [{action: reply, delay: 200}]}")
     stage.send("VRFY x")
     stage.lose("client")
+    stage.lose("backend")
     assert stage.timers == 0
     assert stage.ended == 1
 
@@ -211,3 +212,53 @@ def test_a_fault_of_our_own_closes_and_says_421(monkeypatch: pytest.MonkeyPatch)
     assert stage.client_wire.take() == b"421 4.3.0 guard.test Internal error, try again later\r\n"
     assert stage.backend_wire.aborted
     assert [event["log_failure"].type for event in seen if "log_failure" in event] == [KeyError]
+
+
+def test_a_fault_of_our_own_resets_the_backend_whatever_it_was_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was forwarded may be half a message."""
+    stage = Stage()
+    monkeypatch.setattr(type(stage.dialogue), "timed_out", lambda self: 1 / 0)
+    observer: Any = [].append
+    globalLogPublisher.addObserver(observer)
+    stage.clock.advance(300)
+    globalLogPublisher.removeObserver(observer)
+    assert stage.backend_wire.aborted
+
+
+def test_a_backend_that_no_longer_reads_is_not_waited_for() -> None:
+    """An orderly end needs its buffer empty; a connection must not outlive its session for long."""
+    stage = Stage()
+    stage.send("QUIT")
+    stage.say("221 bye")
+    assert stage.backend_wire.disconnecting
+    assert not stage.backend_wire.aborted
+    stage.clock.advance(2.1)
+    assert stage.backend_wire.aborted
+
+
+def test_a_client_that_does_not_read_its_last_reply_is_not_waited_for_for_ever() -> None:
+    """The reply to QUIT may wait as long as a command."""
+    stage = Stage()
+    stage.send("QUIT")
+    stage.say("221 bye")
+    stage.lose("backend")
+    assert stage.until(lambda: stage.client_wire.aborted, 400) == 300
+
+
+def test_a_session_that_ends_while_its_client_is_not_read_reads_it_again() -> None:
+    """Else the end of the client's input would never be seen."""
+    stage = Stage()
+    stage.backend_wire.fill()
+    assert not stage.client_wire.read_from
+    stage.lose("backend")
+    assert stage.client_wire.take().startswith(b"421 4.4.2 ")
+    assert stage.client_wire.read_from
+
+
+def test_a_client_that_closes_too_ends_the_lingering() -> None:
+    """It has what it is going to read."""
+    stage = Stage()
+    stage.client.dataReceived(b"\n")
+    assert not stage.client_wire.disconnecting
+    stage.client.readConnectionLost()
+    assert stage.client_wire.disconnecting

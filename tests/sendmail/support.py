@@ -32,7 +32,7 @@ RESTRICTED = frozenset({"VRFY", "EXPN", "ETRN", "VERB", "DEBUG", "SHOWQ", "WIZ"}
 """Verbs that sendmail must not see from outside under the perimeter rules."""
 
 _NOTHING_ASKED = " did not issue MAIL/EXPN/VRFY/ETRN during connection to "
-_ENTRY = re.compile(r"([0-9]{5,}) (<<<|>>>) ")
+_ENTRY = re.compile(r"([0-9]{5,}) (<<<|>>>|===) ")
 _BLANKS = " \t\n\v\f\r"
 
 
@@ -182,7 +182,7 @@ def commands_read(traffic: str) -> list[str]:
     for process, mark, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
         if mark == ">>>":
             in_message[process] = text.startswith("354")
-        elif not in_message.get(process) and text.rstrip(_BLANKS) != "[EOF]":
+        elif mark == "<<<" and not in_message.get(process) and text.rstrip(_BLANKS) != "[EOF]":
             found.append(text)
     return found
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
@@ -22,6 +23,7 @@ from .support import INSIDE, OUTSIDE, ConfiguredGuard, ask, hello, policy
 
 # What syslog(3) sends: priority, time, program, process; then sendmail's id and text.
 _DATAGRAM = re.compile(r"<(\d+)>\w{3} [ \d]\d \d\d:\d\d:\d\d (\S+)\[(\d+)\]: (?:(\w{14,}): )?(.*)")
+_ID = re.compile(r"\b(\w{14,}): ")
 _V6 = re.compile(r"IPv6:([0-9A-Fa-f:]+)")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx"
 
@@ -52,18 +54,13 @@ class LoggingGuard(ConfiguredGuard):
             ("unshare", "--mount", "sh", "-euc", _PRIVATE_LOG, str(folder)),
         )
         self._syslog = _Syslog(folder / "log")
+        self._last = ExitStack()
+        self._last.callback(self._syslog.close)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> int:
         """Stop it, then the log."""
-        try:
-            super().__exit__(kind, value, trace)
-        finally:
-            self._syslog.close()
+        with self._last:
+            return super().stop()
 
     def datagrams(self) -> list[str]:
         """Return what came to its syslog."""
@@ -89,25 +86,32 @@ def logging(stock: RealSendmail, tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
-def told(lines: Callable[[], Sequence[str]], act: Callable[[], object], pattern: str) -> str:
-    """Do something; return the line about it that comes then."""
-    before = len(lines())
-    act()
+_fences = itertools.count(1)
+
+
+def session(lines: Callable[[], Sequence[str]], listener: tuple[str, int], source: str, *commands: str) -> str:
+    """Say the commands in a session of their own, behind a first VRFY; return the id that the log gives it.
+
+    The log is written by and by: only the id tells what of it belongs together.
+    """
+    fence = f"VRFY fence-{next(_fences)}-"
+    with Talk(*listener, source) as client:
+        ask(client, fence, *commands)
 
     def found() -> str | None:
-        return next((line for line in lines()[before:] if re.search(pattern, line)), None)
+        return next((match[1] for line in lines() if fence in line and (match := _ID.search(line))), None)
 
-    return wait_until(found, f"a line {pattern!r}", 20, lambda: "\n".join(lines()[before:]))
+    return wait_until(found, f"a line with {fence}", 20, lambda: "\n".join(lines()))
 
 
-def saying(listener: tuple[str, int], source: str, *commands: str) -> Callable[[], None]:
-    """Return what says these commands in a session of its own."""
+def told(lines: Callable[[], Sequence[str]], session_id: str, pattern: str) -> str:
+    """Return the line of a session that fits; the first VRFY does not count."""
 
-    def act() -> None:
-        with Talk(*listener, source) as client:
-            ask(client, *commands)
+    def found() -> str | None:
+        of_session = (line for line in lines() if f"{session_id}: " in line and "VRFY fence-" not in line)
+        return next((line for line in of_session if re.search(pattern, line)), None)
 
-    return act
+    return wait_until(found, f"a line {pattern!r} of {session_id}", 20, lambda: "\n".join(lines()))
 
 
 def own_and_real(
@@ -120,7 +124,7 @@ def own_and_real(
         (guard.listeners[family], guard.datagrams),
         (server.listeners[family], lambda: server.log().split("\n")),
     ):
-        match = _DATAGRAM.fullmatch(told(lines, saying(listener, source, command), pattern))
+        match = _DATAGRAM.fullmatch(told(lines, session(lines, listener, source, command), pattern))
         assert match is not None
         assert match[2] == "sendmail"
         pairs.append((match[1], _V6.sub(lambda v6: str(ipaddress.ip_address(v6[1])), match[5])))
@@ -200,27 +204,28 @@ def test_octets_are_escaped_as_sendmail_does(logging: LoggingGuard, private: Rea
 def test_no_octet_of_a_client_gets_into_the_log_raw(logging: LoggingGuard) -> None:
     """A client cannot forge a line, whatever it sends."""
     forged = "VRFY a\r6AAAAAAA000001: localhost [127.0.0.1]: VRFY forged"
-    line = told(logging.lines, saying(logging.listeners[0], OUTSIDE, forged), "forged")
-    assert re.match(r"\w{14,}: \[127\.0\.0\.2\]: SMTP violation, bare carriage return", line)
+    session_id = session(logging.lines, logging.listeners[0], OUTSIDE, forged)
+    line = told(logging.lines, session_id, "forged")
+    assert line.startswith(f"{session_id}: [127.0.0.2]: SMTP violation, bare carriage return")
     assert "a\\r6AAAAAAA" in line
 
 
 def test_the_session_id_has_the_shape_of_sendmails(logging: LoggingGuard, stock: RealSendmail) -> None:
     """Time to the second, two digits of sequence, process id; one for all lines of a session, no two alike."""
-    act = saying(logging.listeners[0], OUTSIDE, "VRFY george", "NOOP", "EXPN all", "QUIT")
-    before = len(logging.lines())
-    for _ in range(2):
-        told(logging.lines, act, "disconnect from")
-    ids = [line.partition(":")[0] for line in logging.lines()[before:]]
-    real = told(lambda: stock.log().split("\n"), saying(stock.listeners[0], OUTSIDE, "VRFY george"), ": VRFY george$")
-    match = _DATAGRAM.fullmatch(real)
-    assert match is not None
-    for one in (*ids, match[4]):
-        assert abs(_time_of(one) - time.time()) < 60
-        assert len(one) == len(match[4])
-    assert ids[0][8:] == f"{logging.pid:06d}"
-    assert ids[:4] == ids[:1] * 4, "connect, two questions, disconnect"
-    assert len(set(ids)) == 2
+
+    def real_lines() -> list[str]:
+        return stock.log().split("\n")
+
+    own = [session(logging.lines, logging.listeners[0], OUTSIDE, "NOOP", "EXPN all") for _ in range(2)]
+    real = session(real_lines, stock.listeners[0], OUTSIDE)
+    for session_id in (*own, real):
+        assert abs(_time_of(session_id) - time.time()) < 60
+    assert len(own[0]) == len(real) or logging.pid > 999_999
+    assert own[0][8:] == f"{logging.pid:06d}"
+    assert own[0] != own[1]
+    for session_id in own:
+        for pattern in (": connect from", "EXPN all", "disconnect from"):
+            told(logging.lines, session_id, pattern)
 
 
 def _time_of(session_id: str) -> float:
@@ -230,24 +235,22 @@ def _time_of(session_id: str) -> float:
     return datetime(century + (year + 40) % 60, month + 1, day, hour, minute, second, tzinfo=UTC).timestamp()
 
 
+def summary(guard: LoggingGuard, source: str, *commands: str) -> str:
+    """Return what the last line of a session says about its commands, a VRFY before them included."""
+    line = told(guard.lines, session(guard.lines, guard.listeners[0], source, *commands), "disconnect from")
+    return line.partition("disconnect from ")[2]
+
+
 def test_the_summary_counts_what_passed(logging: LoggingGuard) -> None:
-    commands = ("EHLO me.test", "VRFY a", "VRFY b", "EXPN c", "NOOP")
-    line = told(logging.lines, saying(logging.listeners[0], OUTSIDE, *commands), "disconnect from")
-    assert line.partition(": ")[2] == "disconnect from [127.0.0.2] ehlo=1 vrfy=0/2 expn=0/1 noop=1 commands=2/5"
+    assert summary(logging, OUTSIDE, "EHLO me.test", "VRFY a", "EXPN c", "NOOP") == (
+        "[127.0.0.2] vrfy=0/2 ehlo=1 expn=0/1 noop=1 commands=2/5"
+    )
 
 
 def test_a_mail_is_summed_up_with_what_sendmail_refused(logging: LoggingGuard) -> None:
-    commands = (
-        "EHLO me.test",
-        "MAIL FROM:<a@b.example>",
-        "RCPT TO:<nobody-of-that-name@x.test>",
-        "DATA",
-        "FOO",
-        "QUIT",
-    )
-    line = told(logging.lines, saying(logging.listeners[0], INSIDE, *commands), "disconnect from")
-    assert line.partition(": ")[2] == (
-        "disconnect from localhost [127.0.0.1] ehlo=1 mail=1 rcpt=0/1 data=0/1 unknown=0/1 quit=1 commands=3/6"
+    mail = ("MAIL FROM:<a@b.example>", "RCPT TO:<nobody-of-that-name@x.test>", "DATA")
+    assert summary(logging, INSIDE, "EHLO me.test", *mail, "FOO", "QUIT") == (
+        "localhost [127.0.0.1] vrfy=0/1 ehlo=1 mail=1 rcpt=0/1 data=0/1 unknown=0/1 quit=1 commands=3/7"
     )
 
 
@@ -255,17 +258,21 @@ def test_a_mail_is_summed_up_with_what_sendmail_refused(logging: LoggingGuard) -
 
 
 def test_stderr_and_syslog_get_the_same_lines(logging: LoggingGuard) -> None:
-    told(logging.datagrams, saying(logging.listeners[0], OUTSIDE, "VRFY twice"), "disconnect from")
-    heads, _, bodies = zip(*(line.partition("]: ") for line in logging.datagrams()), strict=True)
-    assert list(bodies) == logging.lines()
+    session_id = session(logging.lines, logging.listeners[0], OUTSIDE, "DEBUG", "EXPN all", "  EXPN all")
+    for lines in (logging.lines, logging.datagrams):
+        told(lines, session_id, "disconnect from")
+    texts = [line for line in logging.lines() if line.startswith(session_id)]
+    datagrams = [line.partition("]: ") for line in logging.datagrams() if f" {session_id}: " in line]
+    assert len(texts) == 6
+    assert [body for _, _, body in datagrams] == texts
     # Facility mail throughout.
-    assert all(re.fullmatch(rf"<(1[6-9]|2[0-2])>.{{15}} sendmail\[{logging.pid}", head) for head in heads)
+    assert all(re.fullmatch(rf"<(1[6-9]|2[0-2])>.{{15}} sendmail\[{logging.pid}", head) for head, _, _ in datagrams)
 
 
 def test_syslog_alone_leaves_stderr_silent(stock: RealSendmail, tmp_path: Path) -> None:
     """Under the guard's own name, since no other is set."""
     with SyslogOnlyGuard(tmp_path, stock, to="syslog") as guard:
-        line = told(guard.datagrams, saying(guard.listeners[0], OUTSIDE, "VRFY george"), "VRFY")
+        line = told(guard.datagrams, session(guard.datagrams, guard.listeners[0], OUTSIDE, "VRFY george"), "VRFY")
     match = _DATAGRAM.fullmatch(line)
     assert match is not None
     assert match.groups()[:3] == ("22", "smtpguard", str(guard.pid))
@@ -286,15 +293,17 @@ def test_the_classic_style(stock: RealSendmail, tmp_path: Path) -> None:
             (INSIDE, "DEBUG", '"debug" command from localhost (127.0.0.1)'),
             (OUTSIDE, "debug", '"debug" command from [127.0.0.2] (127.0.0.2)'),
         ):
-            act = saying(guard.listeners[":" in source], source, command)
-            line = told(guard.lines, act, f": {command}| command from ")
-            assert line == expected
+            with Talk(*guard.listeners[":" in source], source) as client:
+                client.say(command)
+            guard.wait_line(f"^{re.escape(expected)}$")
 
 
 def test_json_lines_have_fields(stock: RealSendmail, tmp_path: Path) -> None:
     with LoggingGuard(tmp_path, stock, format="json", level=11) as guard:
-        saying(guard.listeners[0], OUTSIDE, "VRFY george", "\tVRFY george", "WIZ")()
-        saying(guard.listeners[0], INSIDE, "EHLO me.test", "EXPN all")()
+        with Talk("127.0.0.1", guard.port, OUTSIDE) as client:
+            ask(client, "VRFY george", "\tVRFY george", "WIZ")
+        with Talk("127.0.0.1", guard.port, INSIDE) as client:
+            ask(client, "EHLO me.test", "EXPN all")
         guard.wait_line("disconnect.*localhost")
         guard.wait_line(r"disconnect.*127\.0\.0\.2")
         parsed = [json.loads(line) for line in guard.lines()]

@@ -7,9 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
@@ -25,43 +25,20 @@ MEGABYTE = 1024 * 1024
 ALLOWED_GROWTH = 8 * MEGABYTE
 
 
+@dataclass(frozen=True)
 class Chain:
     """A guard with a recorder before it and one behind it."""
 
-    def __init__(self, folder: Path, server: RealSendmail, policy_text: str) -> None:
-        """Only take the settings."""
-        self._folder = folder
-        self._policy = policy_text
-        self._stack = ExitStack()
-        self._behind = Recorder((server.address, server.port))
-        self._front = self._behind
-
-    def __enter__(self) -> Chain:
-        """Start all three, from the back."""
-        with ExitStack() as stack:
-            stack.enter_context(self._behind)
-            guard = ConfiguredGuard(self._folder, ("127.0.0.1", self._behind.port), self._policy)
-            stack.enter_context(guard)
-            self._front = stack.enter_context(Recorder(("127.0.0.1", guard.port)))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop all three."""
-        self._stack.close()
+    front: Recorder
+    behind: Recorder
 
     def play(self, source: str, *commands: str) -> tuple[Passed, Passed]:
         """Say the commands from `source`; return what passed from client and to it."""
-        fronts, behinds = len(self._front.connections), len(self._behind.connections)
-        with Talk("127.0.0.1", self._front.port, source) as client:
+        fronts, behinds = len(self.front.connections), len(self.behind.connections)
+        with Talk("127.0.0.1", self.front.port, source) as client:
             ask(client, *commands)
-        front = self._front.finished(fronts + 1)[fronts]
-        behind = self._behind.finished(behinds + 1)[behinds]
+        front = self.front.finished(fronts + 1)[fronts]
+        behind = self.behind.finished(behinds + 1)[behinds]
         return (front.client_bytes, behind.client_bytes), (behind.server_bytes, front.server_bytes)
 
 
@@ -71,8 +48,12 @@ Passed = tuple[bytes, bytes]
 
 @contextmanager
 def _chain(folders: pytest.TempPathFactory, server: RealSendmail, policy_text: str) -> Iterator[Chain]:
-    with Chain(folders.mktemp("chain"), server, policy_text) as running:
-        yield running
+    with (
+        Recorder((server.address, server.port)) as behind,
+        ConfiguredGuard(folders.mktemp("chain"), ("127.0.0.1", behind.port), policy_text) as guard,
+        Recorder(("127.0.0.1", guard.port)) as front,
+    ):
+        yield Chain(front, behind)
 
 
 @pytest.fixture(scope="module")
@@ -316,21 +297,14 @@ class Hoarder:
         """Where it listens."""
         return "127.0.0.1", int(self._listener.getsockname()[1])
 
-    def __enter__(self) -> Hoarder:
-        """Serve one client."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Wait for the end of the client."""
-        self.may_read.set()
-        self._thread.join(20)
-        self._listener.close()
+    @contextmanager
+    def serving(self) -> Iterator[Hoarder]:
+        """Serve one client; wait for its end."""
+        with self._listener:
+            self._thread.start()
+            yield self
+            self.may_read.set()
+            self._thread.join(20)
 
     def _serve(self) -> None:
         peer, _ = self._listener.accept()
@@ -363,7 +337,7 @@ def test_a_slow_server_slows_the_client_down(tmp_path: Path) -> None:
     """A big message is not hoarded by the guard; when the server reads again, all of it arrives."""
     content = _lines(b"x" * 98, 40 * MEGABYTE)
     with (
-        Hoarder() as server,
+        Hoarder().serving() as server,
         ConfiguredGuard(tmp_path, server.address, policy()) as guard,
         Pusher("127.0.0.1", guard.port, OUTSIDE) as client,
     ):
@@ -383,7 +357,7 @@ def test_a_client_that_does_not_read_stops_the_server(tmp_path: Path) -> None:
     """Long replies to a client that takes none are not hoarded by the guard, and none is lost."""
     count = 4000
     with (
-        Hoarder() as server,
+        Hoarder().serving() as server,
         ConfiguredGuard(tmp_path, server.address, policy()) as guard,
         Pusher("127.0.0.1", guard.port, OUTSIDE) as client,
     ):

@@ -1,0 +1,444 @@
+"""The commands as they are typed: answers on stdout, everything else on stderr, statuses of sysexits(3)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from smtpguard import __version__
+from smtpguard.cli.main import main
+from smtpguard.config.policy_file import SHIPPED
+
+ROOT = Path(__file__).parents[2]
+POLICIES = ROOT / "policies"
+
+Typed = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def smtpguard(capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Call a command; returns its status and the lines of stdout and stderr."""
+
+    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
+        status = main(arguments)
+        said = capsys.readouterr()
+        return status, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy without faults whose tests pass; tests overwrite it."""
+    path = tmp_path / "policy.yaml"
+    path.write_text("rulesets: {check_vrfy: [{action: reply}]}\n")
+    return path
+
+
+# -- usage ---------------------------------------------------------------------------------------
+
+
+def test_the_commands_are_those_of_the_manual(smtpguard: Typed) -> None:
+    """Each with a line of help."""
+    status, out, _ = smtpguard("--help")
+    assert status == 0
+    shown = out[out.index("Commands:") + 1 :]
+    assert [line.split()[0] for line in shown] == ["run", "check", "explain", "demo"]
+    assert all(len(line.split()) > 3 for line in shown)
+
+
+def test_the_version_is_that_of_the_package(smtpguard: Typed) -> None:
+    """On stdout, for scripts."""
+    assert smtpguard("--version") == (0, [f"smtpguard {__version__}"], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Usage: smtpguard "),
+        (["serve"], "No such command 'serve'"),
+        (["check", "--polcy", "x"], "No such option"),
+        (["check", "policy.yaml"], "unexpected extra argument"),
+        (["explain"], "Missing argument 'COMMAND'"),
+        (["explain", "VRFY x"], "Missing option '--from'"),
+        (
+            ["explain", "--from", "internal", "VRFY x"],
+            "'internal' is not an address, as 203.0.113.9 or 2001:db8::9 are",
+        ),
+        (["explain", "--from", "10.0.0.0/8", "VRFY x"], "'10.0.0.0/8' is not an address"),
+        (["explain", "--from", "10.0.0.1", "--style", "old", "VRFY x"], "'old' is not one of"),
+        (["run"], "give --listen and --backend, or --config with a settings file"),
+        (["run", "--listen", "tcp:25"], "give --listen and --backend, or --config with a settings file"),
+        (["run", "--backend", "tcp:h:25"], "give --listen and --backend, or --config with a settings file"),
+        (
+            ["run", "--listen", "25", "--backend", "tcp:h:25"],
+            "write tcp:25:interface=0.0.0.0, tcp6:25:interface=\\:\\:",
+        ),
+        (["run", "--listen", "tcp:25", "--listen", "udp:25"], "'udp:25' is no endpoint that can be used here"),
+        (["run", "--listen", "tcp:25", "--backend", "h:25"], "write tcp:127.0.0.1:2525 (IPv6: tcp:\\:\\:1:2525)"),
+        (["run", "--listen", "tcp:25", "--backend", "tcp:::1:25"], "colons of an IPv6 address are written \\:"),
+        (["run", "--relay-check", "no"], "'no' is not one of 'enforce', 'warn', 'off'"),
+        (["demo", "--port", "smtp"], "'smtp' is not a valid integer"),
+    ],
+)
+def test_a_usage_error_ends_with_64_and_says_what_is_right(smtpguard: Typed, arguments: list[str], said: str) -> None:
+    """On stderr; stdout stays empty."""
+    status, out, err = smtpguard(*arguments)
+    assert status == os.EX_USAGE == 64
+    assert out == []
+    assert said in " ".join(err)
+
+
+def test_the_console_script_and_the_module_end_with_the_status_too() -> None:
+    """`python -m smtpguard` is what works without an installation."""
+    for arguments, status in ((["check"], 0), (["serve"], 64), (["check", "--policy", "none.yaml"], 66)):
+        command = [sys.executable, "-m", "smtpguard", *arguments]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == status
+
+
+# -- check ---------------------------------------------------------------------------------------
+
+
+def test_check_without_arguments_checks_the_default_policy(smtpguard: Typed) -> None:
+    """One line that says what was looked at."""
+    assert smtpguard("check") == (0, [f"{POLICIES / 'internal-vrfy.yaml'}: 10 rules, 13 of 13 tests passed"], [])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_check_finds_nothing_to_say_about_the_shipped_policies(smtpguard: Typed, name: str) -> None:
+    """By name or by path."""
+    assert smtpguard("check", "--policy", name) == smtpguard("check", "--policy", str(POLICIES / f"{name}.yaml"))
+    status, out, err = smtpguard("check", "--policy", name)
+    assert (status, err) == (0, [])
+    assert out[0].endswith(" tests passed")
+
+
+def test_check_prints_all_faults_at_once_as_file_line_column(smtpguard: Typed, policy: Path) -> None:
+    """The form that editors jump to; the status is 78."""
+    policy.write_text("rulesets:\n  check_vfry: [{action: reply}]\n  check_expn: [{action: replay}]\ntest: []\n")
+    assert smtpguard("check", "--policy", str(policy)) == (
+        os.EX_CONFIG,
+        [],
+        [
+            f"{policy}:2:3: unknown verb in rule set 'check_vfry' (did you mean check_vrfy?)",
+            f"{policy}:3:25: action: 'replay' is none of forward, reply, close (did you mean reply?)",
+            f"{policy}:4:1: unknown key 'test' (did you mean tests?)",
+        ],
+    )
+
+
+def test_check_prints_the_faults_of_settings_and_policy_together(
+    smtpguard: Typed, policy: Path, tmp_path: Path
+) -> None:
+    """One run, however many files are wrong."""
+    settings = tmp_path / "smtpguard.yaml"
+    settings.write_text("listen: tcp\nbackend: tcp:h:25\npolicy: policy.yaml\n")
+    policy.write_text("rules: {}\n")
+    status, out, err = smtpguard("check", "--config", str(settings))
+    assert (status, out) == (78, [])
+    assert [line.partition(": ")[0] for line in err] == [f"{settings}:1:9", f"{policy}:1:1"]
+    policy.unlink()
+    status, out, err = smtpguard("check", "--config", str(settings))
+    assert (status, out) == (66, [])
+    assert [line.partition(": ")[0] for line in err] == [f"{settings}:1:9", "smtpguard"]
+
+
+def test_check_finds_source_addresses_for_networks_that_the_policy_does_not_have(
+    smtpguard: Typed, policy: Path, tmp_path: Path
+) -> None:
+    """What only both files together show."""
+    settings = tmp_path / "smtpguard.yaml"
+    settings.write_text(
+        "listen: tcp:25\npolicy: policy.yaml\nbackend: {endpoint: 'tcp:h:25', bind: {inside: 127.0.0.1}}\n"
+    )
+    status, _, err = smtpguard("check", "--config", str(settings))
+    assert status == 78
+    assert err == [f"{settings}:3:40: bind: unknown network 'inside' (known: default)"]
+    policy.write_text("networks: {inside: [127.0.0.0/8]}\n")
+    assert smtpguard("check", "--config", str(settings)) == (
+        0,
+        [f"{policy}: 0 rules, 0 of 0 tests passed", f"{settings}: ok"],
+        [],
+    )
+
+
+def test_check_warns_about_a_last_rule_with_conditions(smtpguard: Typed, policy: Path) -> None:
+    """A warning goes to stderr and leaves the status alone."""
+    policy.write_text("networks: {in: [10.0.0.0/8]}\nrulesets: {check_vrfy: [{from: in, action: reply}]}\n")
+    status, out, err = smtpguard("check", "--policy", str(policy))
+    assert status == 0
+    assert out == [f"{policy}: 1 rules, 0 of 0 tests passed"]
+    assert err == [
+        f"{policy}:2:25: warning: the last rule of check_vrfy has conditions: what it does not match is forwarded"
+    ]
+
+
+def test_check_runs_the_tests_of_the_policy(smtpguard: Typed, policy: Path) -> None:
+    """One that fails is a fault at its place."""
+    policy.write_text(
+        "rulesets: {check_vrfy: [{action: reply}]}\n"
+        "tests:\n"
+        "  - {from: 10.0.0.1, command: VRFY x, expect: 252}\n"
+        "  - {from: 10.0.0.1, command: VRFY x, expect: forward}\n"
+    )
+    status, out, err = smtpguard("check", "--policy", str(policy))
+    assert status == 78
+    assert out == [f"{policy}: 1 rules, 1 of 2 tests passed"]
+    assert err == [
+        f"{policy}:4:5: test failed: 10.0.0.1 'VRFY x': expected forward, got 252 2.5.2 Cannot VRFY user; "
+        f"try RCPT to attempt delivery (or try finger) ({policy}:1 check_vrfy, rule 1)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "--config", "none.yaml"],
+        ["check", "--policy", "none.yaml"],
+        ["check", "--policy", "perimter"],
+        ["explain", "--policy", "none.yaml", "--from", "10.0.0.1", "VRFY x"],
+        ["run", "--config", "none.yaml"],
+        ["run", "--listen", "tcp:0", "--backend", "tcp:h:25", "--policy", "none.yaml"],
+    ],
+)
+def test_a_missing_file_ends_with_66_and_is_named(
+    smtpguard: Typed, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever command it was given to."""
+    monkeypatch.chdir(tmp_path)
+    status, out, err = smtpguard(*arguments)
+    assert (status, out) == (os.EX_NOINPUT, [])
+    assert len(err) == 1
+    assert err[0].startswith(("smtpguard: none.yaml: ", "smtpguard: perimter: no such policy file, nor a shipped"))
+
+
+# -- run -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "rulesets: {check_vfry: [{action: reply}]}",
+            ":1:12: unknown verb in rule set 'check_vfry' (did you mean check_vrfy?)",
+        ),
+        ("", ":1:1: the file is empty: to forward everything, write `rulesets: {}`"),
+        ("tests: [{from: 10.0.0.1, command: NOOP, expect: 250}]", ":1:9: test failed: 10.0.0.1 'NOOP'"),
+    ],
+)
+def test_run_does_not_start_on_a_policy_with_faults_or_failing_tests(
+    smtpguard: Typed, policy: Path, text: str, fault: str
+) -> None:
+    """Before any reactor, any socket."""
+    policy.write_text(text)
+    status, out, err = smtpguard("run", "--listen", "tcp:0", "--backend", "tcp:h:25", "--policy", str(policy))
+    assert (status, out) == (78, [])
+    assert len(err) == 1
+    assert err[0].startswith(f"{policy}{fault}")
+
+
+def test_run_does_not_start_on_settings_with_faults(smtpguard: Typed, tmp_path: Path) -> None:
+    """A flag mends what it replaces, and no more."""
+    settings = tmp_path / "smtpguard.yaml"
+    settings.write_text("listen: tcp\nbackend: tcp:h:25\ntimeout: {}\n")
+    status, _, err = smtpguard("run", "--config", str(settings), "--listen", "tcp:25")
+    assert status == 78
+    assert err == [f"{settings}:3:1: unknown key 'timeout' (did you mean timeouts?)"]
+
+
+# -- explain -------------------------------------------------------------------------------------
+
+
+def rows(lines: list[str]) -> dict[str, str]:
+    """Return what `explain` says, by its first column."""
+    return {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in lines}
+
+
+REFUSED_VRFY = "252 2.5.2 Cannot VRFY user; try RCPT to attempt delivery (or try finger)"
+REFUSED_EXPN = "502 5.7.0 Sorry, we do not allow this operation"
+UNKNOWN = "500 5.5.1 Command unrecognized"
+NOTHING = "(nothing but the session's summary)"
+OUTSIDE, INSIDE = "203.0.113.9", "10.1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "line", "rule", "reply", "log"),
+    [
+        (
+            "internal-vrfy",
+            OUTSIDE,
+            "VRFY george",
+            "8 check_vrfy, rule 2",
+            REFUSED_VRFY,
+            "[203.0.113.9]: VRFY george [rejected]",
+        ),
+        (
+            "internal-vrfy",
+            OUTSIDE,
+            "vrfy all",
+            "8 check_vrfy, rule 2",
+            REFUSED_VRFY,
+            "[203.0.113.9]: vrfy all [rejected]",
+        ),
+        ("internal-vrfy", INSIDE, "VRFY george", "7 check_vrfy, rule 1", None, "[10.1.2.3]: VRFY george"),
+        (
+            "internal-vrfy",
+            OUTSIDE,
+            "EXPN all",
+            "11 check_expn, rule 2",
+            REFUSED_EXPN,
+            "[203.0.113.9]: EXPN all [rejected]",
+        ),
+        (
+            "internal-vrfy",
+            INSIDE,
+            "debug",
+            "13 check_debug, rule 1",
+            UNKNOWN,
+            '"debug" command from [10.1.2.3] (10.1.2.3)',
+        ),
+        ("internal-vrfy", OUTSIDE, "HELP", "", None, NOTHING),
+        ("internal-vrfy", OUTSIDE, "MAIL FROM:<a@b.example>", "", None, NOTHING),
+        ("no-vrfy", INSIDE, "VRFY george", "2 privacy_options", REFUSED_VRFY, "[10.1.2.3]: VRFY george [rejected]"),
+        (
+            "no-vrfy",
+            INSIDE,
+            "VERB",
+            "2 privacy_options",
+            "502 5.7.0 Verbose unavailable",
+            "[10.1.2.3]: VERB [rejected]",
+        ),
+        ("perimeter", OUTSIDE, "FOO x", "17 check_other, rule 2", UNKNOWN, "[203.0.113.9]: FOO x [rejected]"),
+        ("perimeter", INSIDE, "FOO x", "16 check_other, rule 1", None, NOTHING),
+        ("perimeter", INSIDE, "ETRN x", "16 check_other, rule 1", None, "[10.1.2.3]: ETRN x"),
+        ("mailguard", INSIDE, "EHLO me", "6 check_ehlo, rule 1", UNKNOWN, "[10.1.2.3]: EHLO me [rejected]"),
+        ("mailguard", INSIDE, "VRFY x", "8 check_other, rule 1", UNKNOWN, "[10.1.2.3]: VRFY x [rejected]"),
+    ],
+)
+def test_explain_names_rule_reply_and_log_line(
+    smtpguard: Typed, name: str, source: str, line: str, rule: str, reply: str | None, log: str
+) -> None:
+    """The rule by file and line, the reply and the line as they would be, without any network."""
+    status, out, err = smtpguard("explain", "--policy", name, "--from", source, line)
+    assert (status, err) == (0, [])
+    said = rows(out)
+    assert list(said) == ["client", "rule", "verdict", "reply", "log"]
+    assert said["rule"] == (f"{POLICIES / name}.yaml:{rule}" if rule else "none matches: forwarded")
+    assert said["verdict"] == ("forward" if reply is None else "reply")
+    assert said["reply"] == (reply or "the backend's")
+    assert said["log"] == log
+
+
+def test_explain_shows_the_line_of_the_rule_itself(smtpguard: Typed) -> None:
+    """The number is good for an editor: that line of the file holds that rule."""
+    _, out, _ = smtpguard("explain", "--from", OUTSIDE, "VRFY george")
+    file, _, rest = rows(out)["rule"].partition(".yaml:")
+    line = Path(f"{file}.yaml").read_text().splitlines()[int(rest.split()[0]) - 1]
+    assert line.lstrip().startswith("- {action: reply}")
+
+
+@pytest.mark.parametrize(
+    ("source", "client"),
+    [
+        ("10.1.2.3", "10.1.2.3 (internal)"),
+        ("::ffff:10.1.2.3", "10.1.2.3 (internal)"),
+        ("203.0.113.9", "203.0.113.9 (in no named network)"),
+        ("2001:DB8:0:0::9", "2001:db8::9 (in no named network)"),
+        ("fe80::1%eth0", "fe80::1 (in no named network)"),
+        ("fd00::1", "fd00::1 (internal)"),
+    ],
+)
+def test_explain_says_which_networks_have_the_client(smtpguard: Typed, source: str, client: str) -> None:
+    """As the policy sees its address."""
+    assert rows(smtpguard("explain", "--from", source, "NOOP")[1])["client"] == client
+
+
+BLANK = "blank, TAB, VT or FF where a verb or a single space belongs"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault", "verdict", "log"),
+    [
+        (" VRFY x", BLANK, "reply", ":  VRFY x"),
+        ("VRFY\tx", BLANK, "reply", ": VRFY\\tx"),
+        ("", "empty line", "reply", ""),
+        ("NOOP\rVRFY x", "bare carriage return (CR)", "close", ": NOOP\\rVRFY x [closed]"),
+        ("NOOP\nVRFY x", "bare linefeed (LF)", "close", ": NOOP\\nVRFY x [closed]"),
+        ("NOOP \x1b[2J", "control octet", "close", ": NOOP \\033[2J [closed]"),
+    ],
+)
+def test_explain_knows_what_the_grammar_does_not_let_through(
+    smtpguard: Typed, line: str, fault: str, verdict: str, log: str
+) -> None:
+    """And nothing that a client sends reaches the terminal unescaped."""
+    _, out, _ = smtpguard("explain", "--from", INSIDE, line)
+    said = rows(out)
+    assert (said["rule"], said["verdict"]) == (f"grammar: {fault}", verdict)
+    assert said["reply"] == "500 5.5.2 Syntax error, command unrecognized"
+    assert said["log"] == f"[10.1.2.3]: SMTP violation, {fault}{log}"
+    assert all(shown.isprintable() for shown in out)
+
+
+@pytest.mark.parametrize(
+    "line", ["XCLIENT ADDR=127.0.0.1", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2", "xproxyfrom x", "STARTTLS"]
+)
+def test_explain_knows_what_is_never_forwarded(smtpguard: Typed, line: str) -> None:
+    """Inside either."""
+    said = rows(smtpguard("explain", "--from", INSIDE, line)[1])
+    assert (said["rule"], said["verdict"]) == ("never forwarded, whatever the policy", "reply")
+    assert said["log"] == f"[10.1.2.3]: {line} [rejected]"
+
+
+def test_explain_takes_the_facts_of_the_session_into_account(smtpguard: Typed, policy: Path) -> None:
+    """EHLO said, no TLS, no AUTH, no listener's name, unless told."""
+    policy.write_text(
+        """\
+rulesets:
+  check_vrfy:
+    - {tls: true, action: close}
+    - {authenticated: true, action: forward}
+    - {listener: inside, action: reply, reply: 550 5.7.1 by listener}
+    - {greeted: false, delay: 2.5, action: reply, reply: 503 5.0.0 polite people}
+    - {action: reply}
+"""
+    )
+
+    def verdict(*options: str) -> tuple[str, str]:
+        said = rows(smtpguard("explain", "--policy", str(policy), "--from", OUTSIDE, *options, "VRFY x")[1])
+        return said["verdict"], said["reply"]
+
+    assert verdict() == ("reply", REFUSED_VRFY)
+    assert verdict("--tls") == ("close", "421 4.7.0 localhost Closing connection by local policy")
+    assert verdict("--auth") == ("forward", "the backend's")
+    assert verdict("--listener", "inside") == ("reply", "550 5.7.1 by listener")
+    assert verdict("--no-ehlo") == ("reply after 2.5 s", "503 5.0.0 polite people")
+
+
+def test_explain_shows_the_log_line_in_the_style_asked_for(smtpguard: Typed) -> None:
+    """`classic` is that of the 1990s."""
+    classic = ("explain", "--style", "classic", "--from", "222.33.44.55")
+    assert rows(smtpguard(*classic, "vrfy all")[1])["log"] == "[222.33.44.55]: vrfy all"
+    assert rows(smtpguard(*classic, "DEBUG")[1])["log"] == '"debug" command from [222.33.44.55] (222.33.44.55)'
+
+
+def test_explain_works_on_a_policy_whose_tests_fail(smtpguard: Typed, policy: Path) -> None:
+    """It is how one finds out why."""
+    policy.write_text(
+        "rulesets: {check_vrfy: [{action: reply}]}\ntests: [{from: 10.0.0.1, command: VRFY x, expect: forward}]\n"
+    )
+    status, out, _ = smtpguard("explain", "--policy", str(policy), "--from", "10.0.0.1", "VRFY x")
+    assert status == 0
+    assert rows(out)["rule"] == f"{policy}:1 check_vrfy, rule 1"
+
+
+def test_explain_refuses_a_policy_with_faults(smtpguard: Typed, policy: Path) -> None:
+    """With all of them."""
+    policy.write_text("replies: none\nrulesets: {vrfy: [{action: reply}]}\n")
+    status, out, err = smtpguard("explain", "--policy", str(policy), "--from", "10.0.0.1", "VRFY x")
+    assert (status, out) == (78, [])
+    assert [line.partition(": ")[0] for line in err] == [f"{policy}:1:10", f"{policy}:2:12"]
