@@ -102,8 +102,11 @@ class Backend(Section):
     )
 
     @model_validator(mode="after")
-    def _one_family(self) -> Backend:
-        host = parse_client(self.endpoint).option("host", 0)
+    def _bindable(self) -> Backend:
+        endpoint = parse_client(self.endpoint)
+        if endpoint.kind == "unix" and self.bind:
+            raise ValueError("bind: a unix socket has no source address: remove it, or connect by tcp:")
+        host = endpoint.option("host", 0)
         family = _family(host or "")
         for name, address in self.bind.items():
             if family and _family(address) != family:
