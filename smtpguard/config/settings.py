@@ -208,7 +208,7 @@ class Settings(Section):
         json_schema_extra=_flag("--relay-check"),
     )
     relay_check_recipient: str = Field(
-        "relay-check@example.com",
+        "smtpguard-check@example.com",
         pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$",
         description="an address that the backend is no mail server for",
     )

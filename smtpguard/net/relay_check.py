@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from ..smtp.bounds import Bounds
@@ -44,21 +43,18 @@ class Answer:
 
 
 def ask(reactor: Any, endpoint: IStreamClientEndpoint, host: str, recipient: str) -> Deferred[Answer]:
-    """Ask; the result is an Answer in every case."""
+    """Ask; the result is an Answer in every case, and the conversation is over when it comes."""
     asking = _Asking(host, recipient)
     connecting: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: asking))
-    connecting.addErrback(
-        lambda failure: asking.settle(Relaying.UNKNOWN, f"cannot connect: {failure.getErrorMessage()}")
-    )
-    asking.answer.addTimeout(ASK_SECONDS, reactor)
+    connecting.addErrback(lambda failure: asking.give_up(f"cannot connect: {failure.getErrorMessage()}"))
+    timer = reactor.callLater(ASK_SECONDS, asking.give_up, f"no answer within {ASK_SECONDS:.0f} seconds")
 
-    def too_late(failure: Failure) -> Answer:
-        failure.trap(DeferredTimeout)
-        asking.drop()
-        return Answer(Relaying.UNKNOWN, f"no answer within {ASK_SECONDS:.0f} seconds")
+    def stop_timer(answer: Answer) -> Answer:
+        if timer.active():
+            timer.cancel()
+        return answer
 
-    asking.answer.addErrback(too_late)
-    return asking.answer
+    return asking.answer.addCallback(stop_timer)
 
 
 # sendmail: 550 5.7.1 Relaying denied.  Postfix: 554 5.7.1 Relay access denied.  Exim: 550 relay not permitted.
@@ -81,11 +77,12 @@ class _Asking(Protocol):
     def __init__(self, host: str, recipient: str) -> None:
         bounds = Bounds()
         self.answer: Deferred[Answer] = Deferred()
-        self._settled = False
+        self._recipient = recipient
         self._reader = ReplyReader(bounds.reply_line, bounds.reply)
         self._commands = [f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"]
         self._asked = "the connection"
         self._source = ""
+        self._found: tuple[Relaying, str] | None = None
 
     def connectionMade(self) -> None:
         self._source = getattr(self.transport.getHost(), "host", "")
@@ -96,37 +93,37 @@ class _Asking(Protocol):
             while (reply := self._reader.take()) is not None:
                 self._replied(reply)
         except ReplyFault as fault:
-            self.settle(Relaying.UNKNOWN, f"{fault.what} to {self._asked}")
-            self.drop()
+            self.give_up(f"{fault.what} to {self._asked}")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.give_up(f"connection lost after {self._asked}")
 
     def _replied(self, reply: BackendReply) -> None:
         said = reply.octets.decode("ascii", "backslashreplace").strip()
-        if self._asked.startswith("RCPT"):
-            self._judge(reply.code, said)
-        elif reply.code >= 400 and not self._settled:
-            refused = self._asked.startswith("MAIL") and _means_no(reply.code, said)
-            self.settle(Relaying.REFUSES if refused else Relaying.UNKNOWN, f"{self._asked}: {said}")
-            self._commands = ["QUIT"]
+        if self._found is None and (reply.code >= 400 or self._asked.startswith("RCPT")):
+            self._found = self._judge(reply.code, said), said
+            self._commands = ["RSET", "QUIT"] if self._asked.startswith("RCPT") else ["QUIT"]
         if self._commands:
             self._asked = self._commands.pop(0)
             self.transport.write(self._asked.encode("ascii") + b"\r\n")
         else:
-            self.drop()
+            self.give_up("")
 
-    def _judge(self, code: int, said: str) -> None:
+    def _judge(self, code: int, said: str) -> Relaying:
+        asked_for_mail = self._asked.startswith(("MAIL", "RCPT"))
         if code < 300:
-            self.settle(Relaying.RELAYS, said)
-        else:
-            self.settle(Relaying.REFUSES if _means_no(code, said) else Relaying.UNKNOWN, said)
+            return Relaying.RELAYS
+        # The recipient may be quoted, and its name must not decide.
+        return (
+            Relaying.REFUSES
+            if asked_for_mail and _means_no(code, said.replace(self._recipient, ""))
+            else Relaying.UNKNOWN
+        )
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
-        self.settle(Relaying.UNKNOWN, f"connection lost after {self._asked}")
-
-    def settle(self, relaying: Relaying, said: str) -> None:
-        if not self._settled:
-            self._settled = True
+    def give_up(self, why: str) -> None:
+        """End the conversation, and report what was found before; `why` if that is nothing."""
+        if not self.answer.called:
+            relaying, said = self._found or (Relaying.UNKNOWN, why)
+            if self.transport is not None:
+                self.transport.loseConnection()
             self.answer.callback(Answer(relaying, said, self._source))
-
-    def drop(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()

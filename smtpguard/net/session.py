@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer, IReactorTime
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -304,7 +304,7 @@ class ClientSide(Protocol):
     def writeConnectionLost(self) -> None:
         """We send no more: the end of a lingering close."""
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.client_lost()
@@ -330,7 +330,7 @@ class BackendSide(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._session.backend_sent(data)
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
         self._session.backend_lost()

@@ -321,7 +321,8 @@ def test_a_declared_verb_may_have_a_rule_set() -> None:
 
 def test_two_rule_sets_for_one_verb_are_an_error() -> None:
     """One of them would silently win."""
-    text = "rulesets:\n  check_vrfy: [{action: reply}]\n  CHECK_VRFY: [{action: reply}]\n  check_VRFY: [{action: forward}]\n"
+    names = ("check_vrfy", "CHECK_VRFY", "check_VRFY")
+    text = "rulesets:\n" + "".join(f"  {name}: [{{action: reply}}]\n" for name in names)
     assert faults_of(text) == [
         "3:3: 'CHECK_VRFY' is not a rule set: they are named check_VERB",
         "4:3: check_vrfy is the same rule set: letter case does not matter in a verb",

@@ -43,7 +43,7 @@ class Endpoint:
 def asked(replies: list[str]) -> tuple[Answer, list[bytes]]:
     endpoint = Endpoint(replies)
     found: list[Answer] = []
-    ask(Clock(), endpoint, "guard.test", "x@example.com").addCallback(found.append)
+    ask(Clock(), endpoint, "guard.test", "relay@example.com").addCallback(found.append)
     endpoint.play()
     if not found:
         endpoint.protocol.connectionLost(Failure(ConnectionResetError()))
@@ -56,7 +56,7 @@ def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
     assert heard == [
         b"HELO guard.test\r\n",
         b"MAIL FROM:<>\r\n",
-        b"RCPT TO:<x@example.com>\r\n",
+        b"RCPT TO:<relay@example.com>\r\n",
         b"RSET\r\n",
         b"QUIT\r\n",
         b"",
@@ -76,8 +76,8 @@ def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
         (["220 mx", "250 hi", "550 5.1.7 no bounces here"], Relaying.UNKNOWN),
         (["220 mx", "250 hi", "250 ok", "556 5.1.10 Domain does not accept mail (nullMX)"], Relaying.UNKNOWN),
         (["220 mx", "250 hi", "250 ok", "504 5.5.2 Helo command rejected"], Relaying.UNKNOWN),
-        (["220 mx", "250 hi", "250 ok", "550 5.1.1 User unknown"], Relaying.UNKNOWN),
-        (["220 mx", "250 hi", "250 ok", "554 5.7.1 <x@example.com>: Relay access denied"], Relaying.REFUSES),
+        (["220 mx", "250 hi", "250 ok", "550 5.1.1 <relay@example.com>... User unknown"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi", "250 ok", "554 5.7.1 <relay@example.com>: Relay access denied"], Relaying.REFUSES),
         (["220 mx", "250 hi", "250 ok", "550 relay not permitted"], Relaying.REFUSES),
         (["220 mx", "250 hi", "250 ok", "553 not in my list of allowed rcpthosts (#5.7.1)"], Relaying.REFUSES),
         (["220 mx", "550 no HELO from you"], Relaying.UNKNOWN),
@@ -96,9 +96,9 @@ def test_a_backend_that_cannot_be_reached_or_says_nothing_gives_no_answer() -> N
     """Neither a refusal to connect nor silence is an answer."""
     found: list[Answer] = []
     clock = Clock()
-    ask(clock, Endpoint([], refused=True), "guard.test", "x@example.com").addCallback(found.append)
+    ask(clock, Endpoint([], refused=True), "guard.test", "relay@example.com").addCallback(found.append)
     silent = Endpoint([])
-    ask(clock, silent, "guard.test", "x@example.com").addCallback(found.append)
+    ask(clock, silent, "guard.test", "relay@example.com").addCallback(found.append)
     clock.advance(61)
     assert [answer.relaying for answer in found] == [Relaying.UNKNOWN, Relaying.UNKNOWN]
     assert silent.wire.disconnecting
