@@ -23,6 +23,7 @@ from ..policy.networks import Block, NetworkTable, Peer, parse_block
 from ..policy.profiles import PROFILES
 from ..policy.rules import OTHER, Policy, Rule
 from ..smtp.answers import Closing
+from ..smtp.invariants import never_forwarded
 from ..smtp.replies import Reply
 from ..smtp.verbs import KNOWN_VERBS
 from ..smtp.verdict import Action, Facts
@@ -188,12 +189,12 @@ def find(name: str) -> Path:
     Raises FileNotFoundError.
     """
     path = Path(name)
-    if path.is_file():
-        return path
-    if name in SHIPPED:
+    if name in SHIPPED:  # a stray file of that name in the working directory must not take its place
         packaged = Path(str(resources.files("smtpguard") / "policies" / f"{name}.yaml"))
         # In a checkout the policies stand at the top level; the wheel carries them in the package.
         return packaged if packaged.is_file() else Path(__file__).parents[2] / "policies" / f"{name}.yaml"
+    if path.is_file():
+        return path
     hint = suggestion(name, SHIPPED) if "/" not in name and "." not in name else ""
     raise FileNotFoundError(2, f"no such policy file, nor a shipped policy{hint}", name)
 
@@ -289,10 +290,14 @@ class _CrossChecks:
             yield self._places.fault(path, text, key=True)
 
     def _rule_faults(self, name: str, rules: list[Any]) -> Iterator[Fault]:
+        verb = _verb_of(name)
         for number, rule in enumerate(rules):
             if not isinstance(rule, dict):
                 continue
             path = ("rulesets", name, number)
+            if verb is not None and never_forwarded(verb) and rule.get("action") == "forward":
+                never = f"{verb.decode()} is never forwarded, whatever the policy"
+                yield self._places.fault((*path, "action"), never, warning=True)
             for key, value in rule.items():
                 if value is None:  # `from:` with nothing behind it would hold for everybody
                     yield self._places.fault((*path, key), f"{key}: must not be empty", key=True)

@@ -12,7 +12,7 @@ from ..smtp import answers
 from ..smtp.answers import Closing
 from ..smtp.bounds import Bounds
 from ..smtp.grammar import Command, Fault, Malformed, parameters, parse
-from ..smtp.invariants import kept_back
+from ..smtp.invariants import overrule
 from ..smtp.replies import Reply
 from ..smtp.verdict import Action, Facts, Verdict
 from .networks import Peer
@@ -56,12 +56,7 @@ def decide(
     if isinstance(parsed, Malformed):
         action = Action.CLOSE if parsed.fault.ends_session else Action.REPLY
         return Decision(parsed, Verdict(action, answers.SYNTAX, rule=f"grammar: {parsed.fault.value}"))
-    verdict = policy.judge_for(peer, listener).judge(parsed, facts)
-    kept = kept_back(parsed)
-    # The octets of a BDAT must be counted away, so its reply is no rule's.
-    own = verdict.action is Action.FORWARD or (parsed.verb == b"BDAT" and verdict.action is Action.REPLY)
-    if kept is not None and own:
-        return Decision(parsed, Verdict(kept.action, kept.reply, rule="never forwarded, whatever the policy"))
+    verdict = overrule(parsed, policy.judge_for(peer, listener).judge(parsed, facts))
     if verdict.action is Action.CLOSE and verdict.reply is None:
         verdict = Verdict(verdict.action, closing.policy, verdict.delay, verdict.rule)
     return Decision(parsed, verdict)

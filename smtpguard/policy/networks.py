@@ -83,7 +83,7 @@ def _what_is_wrong(text: str) -> str:
     bits = 128 if ":" in address else 32
     if slash and int(prefix) > bits:
         return f"the prefix length is at most {bits}"
-    return "no such address"
+    return "the numbers go from 0 to 255, without leading zeros" if bits == 32 else "no such address"
 
 
 class NetworkTable:

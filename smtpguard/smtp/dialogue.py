@@ -35,7 +35,7 @@ from .bounds import Bounds
 from .content import Content, ContentFault
 from .effects import BackendFault, Close, Effect, Judged, Refused, ToBackend, ToClient, Wait
 from .grammar import Command, Fault, Malformed, chunk_size, parse, parse_sasl
-from .invariants import is_other_protocol, kept_back, must_be_last, never_forwarded
+from .invariants import is_other_protocol, must_be_last, never_forwarded, overrule
 from .knowledge import Knowledge
 from .lines import LineBuffer
 from .phases import AWAITED, BACKEND_SPEAKS, CLIENT_OWES, Awaited, Phase
@@ -269,9 +269,7 @@ class Dialogue:
 
     def _read_command(self, command: Command) -> None:
         self._count(command.verb)
-        verdict = self._judge.judge(command, self._known.facts)
-        if verdict.action is Action.FORWARD:
-            verdict = kept_back(command) or verdict
+        verdict = overrule(command, self._judge.judge(command, self._known.facts))
         if self._password_may_come:
             self._out.append(Refused("line behind a refused AUTH", b"", closed=False))
         elif verdict.action is not Action.FORWARD or command.verb in DISCLOSING or command.verb in PROBES:
@@ -310,12 +308,8 @@ class Dialogue:
 
     def _swallow(self, command: Command) -> None:
         """Refuse a BDAT (RFC 3030).  Its octets follow at once, so they are counted away first."""
-        size = chunk_size(command.argument)
-        if size is None:
-            self._out.append(Refused("BDAT whose octets cannot be counted", command.line, closed=True))
-            self._hang_up(answers.NOT_IMPLEMENTED)
-        elif size:
-            self._chunk = size
+        self._chunk = chunk_size(command.argument) or 0
+        if self._chunk:
             self._await(Phase.CHUNK, Awaited.CHUNK)
         else:
             self._answer(answers.NOT_IMPLEMENTED)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from . import answers
-from .grammar import Command, Fault, Malformed
+from .grammar import Command, Fault, Malformed, chunk_size
 from .verbs import NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OTHER_PROTOCOLS, WITHOUT_ARGUMENT
 from .verdict import Action, Verdict
 
-_NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN)
-_NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED)
-_ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT)
+_RULE: Final = "never forwarded, whatever the policy"
+_NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
+_NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule=_RULE)
+_NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
+_ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT, rule=_RULE)
 
 
 def never_forwarded(verb: bytes) -> bool:
@@ -23,13 +25,20 @@ def never_forwarded(verb: bytes) -> bool:
     return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX) or verb in (b"STARTTLS", b"BDAT")
 
 
-def kept_back(command: Command) -> Verdict | None:
-    """Return the answer to a command that is not forwarded even if the policy would."""
+def overrule(command: Command, verdict: Verdict) -> Verdict:
+    """Return what is left of a policy's verdict: a refusal stands, a `forward` may not.
+
+    The octets behind a BDAT must be counted away before it is answered, so its reply is no rule's.
+    """
+    if verdict.action is Action.CLOSE or (verdict.action is Action.REPLY and command.verb != b"BDAT"):
+        return verdict
     if command.verb in WITHOUT_ARGUMENT and command.argument is not None:
         return _ARGUMENT
-    if not never_forwarded(command.verb):
-        return None
-    return _NOT_HERE if command.verb in (b"STARTTLS", b"BDAT") else _NEVER
+    if command.verb == b"BDAT":
+        return _NOT_COUNTED if chunk_size(command.argument) is None else _NOT_HERE
+    if command.verb == b"STARTTLS":
+        return _NOT_HERE
+    return _NEVER if never_forwarded(command.verb) else verdict
 
 
 def must_be_last(command: Command) -> bool:

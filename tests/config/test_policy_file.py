@@ -153,8 +153,8 @@ def test_a_fault_of_the_file_has_its_place_and_says_what_to_write(text: str, fau
         ("\u0661\u0660.0.0.0/8", "is not a network: write it as 192.0.2.0/24 or 2001:db8::/32"),
         ("10.0.0.0/33", "'10.0.0.0/33' is not a network: the prefix length is at most 32"),
         ("::1/129", "'::1/129' is not a network: the prefix length is at most 128"),
-        ("010.0.0.1", "'010.0.0.1' is not a network: no such address"),
-        ("10.0.0.256", "'10.0.0.256' is not a network: no such address"),
+        ("010.0.0.1", "'010.0.0.1' is not a network: the numbers go from 0 to 255, without leading zeros"),
+        ("10.0.0.256", "'10.0.0.256' is not a network: the numbers go from 0 to 255, without leading zeros"),
         ("2001:db8::1::2", "'2001:db8::1::2' is not a network: no such address"),
         ("12:30", "'12:30' is not a network: no such address"),
     ],
@@ -399,6 +399,15 @@ def test_a_rule_behind_one_that_always_matches_is_a_warning() -> None:
     """A delay is no condition."""
     text = "rulesets:\n  check_vrfy:\n    - {delay: 1, action: reply}\n    - {action: forward}\n"
     assert warnings_of(text) == ["4:7: warning: never reached: the rule above matches always"]
+
+
+@pytest.mark.parametrize("verb", ["XCLIENT", "STARTTLS", "XPROXYTO"])
+def test_forwarding_what_is_never_forwarded_is_a_warning(verb: str) -> None:
+    """The file must not seem to allow it; to refuse it in another way is fine."""
+    text = f"rulesets: {{check_{verb.lower()}: [{{from: 10.0.0.0/8, action: forward}}, {{action: reply}}]}}"
+    (warning,) = warnings_of(text)
+    assert warning.endswith(f": warning: {verb} is never forwarded, whatever the policy")
+    assert warnings_of(f"rulesets: {{check_{verb.lower()}: [{{action: reply}}]}}") == []
 
 
 def test_an_empty_network_is_a_warning() -> None:

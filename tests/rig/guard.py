@@ -215,7 +215,8 @@ class Guard:
             start_new_session=True,
         )
         self._process = process
-        assert process.stderr is not None and process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout is not None
         # Threads, not reads on demand: a full pipe would stop the guard.
         self._read(process.stderr, self._lines)
         self._read(process.stdout, self._output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -60,9 +61,7 @@ class Recorder:
     with an IPv4 loopback address is seen by an IPv4 target under that same address.
     """
 
-    def __init__(
-        self, target: tuple[str, int], host: str = "127.0.0.1", keep_source: bool = True
-    ) -> None:
+    def __init__(self, target: tuple[str, int], host: str = "127.0.0.1", keep_source: bool = True) -> None:
         """Only take the settings; listening starts on entry."""
         self._target = target
         self._host = host
@@ -137,8 +136,7 @@ class Recorder:
     def _story(self) -> str:
         """Return what has been recorded, for an error text."""
         return "\n".join(
-            f"{one.client}: finished={one.finished} "
-            f"client={one.client_bytes!r} server={one.server_bytes!r}"
+            f"{one.client}: finished={one.finished} client={one.client_bytes!r} server={one.server_bytes!r}"
             for one in self.connections
         )
 
@@ -215,7 +213,5 @@ def _relay(
 
 def _shut(one: socket.socket, how: int) -> None:
     """Shut down a socket that may be shut or closed already."""
-    try:
+    with contextlib.suppress(OSError):
         one.shutdown(how)
-    except OSError:
-        pass

@@ -9,10 +9,11 @@ the process.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import random
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -158,10 +159,8 @@ class RealSendmail:
         directory, self._dir = self._dir, None
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
-            try:
+            with contextlib.suppress(OSError):  # another run uses it, or has removed it before us
                 _BASE.rmdir()
-            except OSError:
-                pass  # another run uses it, or has removed it before us
 
     # -- what a test asks ----------------------------------------------------
 
@@ -271,9 +270,7 @@ class RealSendmail:
         (run / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
         (run / "etc/passwd").write_text(_passwd())
         (run / "switch").write_text("passwd files\nhosts files\naliases files\n")
-        (run / "aliases").write_text(
-            f"postmaster: {USERS[0]}\nMAILER-DAEMON: postmaster\nall: {', '.join(USERS)}\n"
-        )
+        (run / "aliases").write_text(f"postmaster: {USERS[0]}\nMAILER-DAEMON: postmaster\nall: {', '.join(USERS)}\n")
         mailer = run / "deliver"
         mailer.write_text(_mailer(run / "inbox"))
         mailer.chmod(0o755)
@@ -328,8 +325,7 @@ class RealSendmail:
             # happen to be installed.
             modifiers = "" if self._auth else ", Modifiers=A"
             lines.append(
-                f"DAEMON_OPTIONS(`Family={family}, Name=MTA{number}, "
-                f"Addr={address}, Port={port}{modifiers}')dnl"
+                f"DAEMON_OPTIONS(`Family={family}, Name=MTA{number}, Addr={address}, Port={port}{modifiers}')dnl"
             )
         if self._privacy_options:
             lines.append(f"define(`confPRIVACY_FLAGS', `{self._privacy_options}')dnl")
@@ -445,7 +441,7 @@ def _choose_ports(wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         if port != 0 and not _free(address, port):
             raise RigError(f"port {port} of {address} is in use")
         while port == 0:
-            candidate = random.choice(_PORTS)
+            candidate = secrets.choice(_PORTS)
             if all(candidate != taken for _, taken in chosen) and _free(address, candidate):
                 port = candidate
         chosen.append((address, port))
@@ -485,16 +481,9 @@ def _passwd() -> str:
 
     The machine's lines are needed for the accounts sendmail was built to use.
     """
-    own = [
-        f"{line}\n"
-        for line in Path("/etc/passwd").read_text().splitlines()
-        if line.partition(":")[0] not in USERS
-    ]
+    own = [f"{line}\n" for line in Path("/etc/passwd").read_text().splitlines() if line.partition(":")[0] not in USERS]
     # No full name: VRFY then answers with the bare <address>.
-    own += [
-        f"{user}:x:{61001 + number}:65534::/nonexistent:/usr/sbin/nologin\n"
-        for number, user in enumerate(USERS)
-    ]
+    own += [f"{user}:x:{61001 + number}:65534::/nonexistent:/usr/sbin/nologin\n" for number, user in enumerate(USERS)]
     return "".join(own)
 
 
@@ -533,8 +522,7 @@ def _write_sasl(directory: Path) -> None:
         raise RigError(f"saslpasswd2 failed: {made.stderr.decode('latin-1')}")
     database.chmod(0o600)
     (directory / "Sendmail.conf").write_text(
-        "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
-        f"sasldb_path: {database}\nmech_list: PLAIN LOGIN\n"
+        f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN\n"
     )
 
 
@@ -547,8 +535,7 @@ def _start_script(run: Path, auth: bool) -> str:
     binary = _tool("sendmail")
     here = shlex.quote(str(run))
     binds = [
-        f"mount --bind {here}/etc/{name} /etc/{name}"
-        for name in ("hosts", "nsswitch.conf", "resolv.conf", "passwd")
+        f"mount --bind {here}/etc/{name} /etc/{name}" for name in ("hosts", "nsswitch.conf", "resolv.conf", "passwd")
     ]
     if auth:
         # The last place where libsasl looks for Sendmail.conf, and the one that exists.

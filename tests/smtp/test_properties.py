@@ -143,7 +143,7 @@ CONTENT = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(octets=CONTENT, split=SPLITS, seven_bit=st.booleans())
 def test_content_is_passed_up_to_its_end_or_not_at_all(octets: bytes, split: Split, seven_bit: bool) -> None:
     """Against the plainest reading of RFC 5321 4.1.1.4, whatever the segments."""
@@ -176,7 +176,7 @@ def test_content_is_passed_up_to_its_end_or_not_at_all(octets: bytes, split: Spl
         assert (b"\r\n" + message)[len(passed) + 2 :] in (b"", b"\r", b"\r\n", b"\r\n.", b"\r\n.\r", b".", b".\r")
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(line=st.lists(FRAGMENTS | st.binary(max_size=3), max_size=4).map(b"".join))
 def test_a_command_is_read_by_every_server_as_it_was_judged(line: bytes) -> None:
     """The verb of a well-formed line is the only one that any server could find in it."""
@@ -195,7 +195,7 @@ REPLY_STREAMS = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(octets=REPLY_STREAMS, split=SPLITS)
 def test_replies_are_cut_the_same_however_they_come(octets: bytes, split: Split) -> None:
     """Whole replies, in order, up to the first that is none."""
