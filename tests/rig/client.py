@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from types import TracebackType
+from typing import Self
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])([ -][^\r\n]*)?\r\n")
 
@@ -40,7 +41,7 @@ class Talk:
             self._socket.close()
             raise
 
-    def __enter__(self) -> Talk:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 from .wait import NotHappened, wait_until
 
@@ -71,7 +71,7 @@ class Guard:
         self._output: list[str] = []
         self._listeners: list[tuple[str, int]] = []
 
-    def __enter__(self) -> Guard:
+    def __enter__(self) -> Self:
         """Start it; raise GuardFailed with what it wrote if it does not listen."""
         try:
             self._start()
@@ -121,8 +121,8 @@ class Guard:
         """Return the command line; a policy given as text must be written already."""
         command = [sys.executable, "-m", "smtpguard", "run"]
         for address in self._wanted:
-            escaped = address.replace(":", "\\:")
-            command += ["--listen", f"tcp:0:interface={escaped}"]
+            kind, escaped = "tcp6" if ":" in address else "tcp", address.replace(":", "\\:")
+            command += ["--listen", f"{kind}:0:interface={escaped}"]
         command += ["--backend", self._backend]
         if isinstance(self._policy, Path):
             command += ["--policy", str(self._policy)]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
+from typing import Self
 
 from .wait import wait_until
 
@@ -73,7 +74,7 @@ class Recorder:
         self._closing = False
         self._listener: socket.socket | None = None
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         """Listen."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server((self._host, 0), family=family, backlog=128)

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .wait import wait_until
 
@@ -115,11 +116,11 @@ class RealSendmail:
         self._listen: list[tuple[str, int]] = []
         self._dir: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._syslog: _Syslog | None = None
+        self._syslog: PrivateSyslog | None = None
 
     # -- life ---------------------------------------------------------------
 
-    def __enter__(self) -> RealSendmail:
+    def __enter__(self) -> Self:
         """Start sendmail; raise RigError with its own words if it does not start."""
         reason = why_not(self._auth)
         if reason:
@@ -128,7 +129,7 @@ class RealSendmail:
         try:
             self._listen = _choose_ports(self._wanted)
             self._write_files(self._dir)
-            self._syslog = _Syslog(self._dir / "log")
+            self._syslog = PrivateSyslog(self._dir / "log")
             self._start(self._dir)
         except BaseException:
             self.stop()
@@ -375,7 +376,7 @@ class RealSendmail:
         wait_until(ready, "sendmail to listen", 20, self._story)
 
 
-class _Syslog:
+class PrivateSyslog:
     """A datagram socket that plays /dev/log and keeps what comes."""
 
     def __init__(self, path: Path) -> None:

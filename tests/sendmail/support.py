@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 import yaml
 
@@ -64,11 +63,6 @@ class ConfiguredGuard(Guard):
         super().__init__(backend, listen=listen)
         self._command = [*wrapper, sys.executable, "-m", "smtpguard", "run"]
         self._command += ["--config", str(write_settings(folder, backend, policy_text, settings, listen))]
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        super().__enter__()
-        return self
 
     def command(self) -> list[str]:
         """Return the command line."""

@@ -235,6 +235,16 @@ def test_a_burst_before_the_banner_and_behind_ehlo_is_held(guard: Guard, stock: 
     assert replies[3:] == [NO_VRFY, NO_EXPN, "250 2.0.0 OK", "221 2.0.0 x.test closing connection"]
 
 
+def test_what_overtakes_the_reply_that_it_depends_on_ends_the_session(asking_for_auth: Guard) -> None:
+    """Behind DATA and AUTH comes something else than a command, or not: as the reply says."""
+    for opening, too_early in (((MAIL, RCPT), b"DATA\r\nSubject: s\r\n"), ((), b"AUTH LOGIN\r\nVRFY george\r\n")):
+        with hello(asking_for_auth.port, OUTSIDE) as client:
+            ask(client, *opening)
+            client.send(too_early)
+            assert client.reply().startswith(b"554 5.5.0 ")
+            assert client.closed()
+
+
 # -- in disguise -------------------------------------------------------------------------------
 
 LEAKS = [

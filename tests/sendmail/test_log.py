@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig.client import Talk
-from tests.rig.sendmail import RealSendmail, _Syslog
+from tests.rig.sendmail import PrivateSyslog, RealSendmail
 from tests.rig.wait import wait_until
 
 from .support import INSIDE, OUTSIDE, ConfiguredGuard, ask, hello, policy
@@ -53,7 +53,7 @@ class LoggingGuard(ConfiguredGuard):
             ("127.0.0.1", "::1"),
             ("unshare", "--mount", "sh", "-euc", _PRIVATE_LOG, str(folder)),
         )
-        self._syslog = _Syslog(folder / "log")
+        self._syslog = PrivateSyslog(folder / "log")
         self._last = ExitStack()
         self._last.callback(self._syslog.close)
 

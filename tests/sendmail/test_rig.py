@@ -438,7 +438,7 @@ def test_the_guard_helper_finds_ports_and_status() -> None:
         assert guard.wait_line("^policy") == "policy 'some: policy\\n'"
         assert guard.command()[3:9] == [
             *("run", "--listen", "tcp:0:interface=127.0.0.1"),
-            *("--listen", "tcp:0:interface=\\:\\:1", "--backend"),
+            *("--listen", "tcp6:0:interface=\\:\\:1", "--backend"),
         ]
         assert guard.command()[9] == "tcp:host=\\:\\:1:port=25"
         assert guard.command()[-2:] == ["--relay-check", "off"]

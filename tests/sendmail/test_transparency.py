@@ -286,6 +286,7 @@ class Hoarder:
         self.may_read = threading.Event()
         self.answered = 0
         self.octets = 0
+        self.aborted = False
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self._listener.bind(("127.0.0.1", 0))
@@ -314,7 +315,14 @@ class Hoarder:
                 if line == b"DATA\r\n":
                     peer.sendall(b"354 go on\r\n")
                     self.may_read.wait(60)
-                    self.octets = sum(len(part) for part in iter(lines.readline, b".\r\n"))
+                    try:
+                        for part in iter(lines.readline, b".\r\n"):
+                            self.octets += len(part)
+                            if not part:
+                                return
+                    except ConnectionResetError:
+                        self.aborted = True
+                        return
                 peer.sendall(self.REPLY)
                 self.answered += 1
 
@@ -369,3 +377,16 @@ def test_a_client_that_does_not_read_stops_the_server(tmp_path: Path) -> None:
         client.half_close()
         complete = client.rest() == Hoarder.REPLY * count
         assert complete
+
+
+def test_the_connection_to_the_server_is_aborted_with_the_message(tmp_path: Path) -> None:
+    """Not ended in order, which a server could take for the end of the data."""
+    with (
+        Hoarder().serving() as server,
+        ConfiguredGuard(tmp_path, server.address, policy()) as guard,
+    ):
+        with hello(guard.port, OUTSIDE) as client:
+            ask(client, "MAIL FROM:<a@b.example>", "RCPT TO:<george@x.test>", "DATA")
+            client.send(b"Subject: s\r\n\r\ntext\r\n")
+        guard.wait_line("disconnect from")
+    assert server.aborted
