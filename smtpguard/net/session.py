@@ -219,7 +219,7 @@ class Session:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        self._journal.ended(self._dialogue.counts, self._clock.seconds() - self._began)
+        self._journal.ended(self._dialogue.tally.by_verb, self._clock.seconds() - self._began)
         self._ended(self)
 
     # -- time --------------------------------------------------------------------------------------

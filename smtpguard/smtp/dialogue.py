@@ -40,6 +40,7 @@ from .knowledge import Knowledge
 from .lines import LineBuffer
 from .phases import AWAITED, BACKEND_SPEAKS, CLIENT_OWES, Awaited, Phase
 from .replies import BackendReply, Reply, ReplyFault, ReplyReader
+from .tally import UNKNOWN, Tally
 from .verbs import DISCLOSING, KNOWN_VERBS, PROBES
 from .verdict import Action, Judge, Verdict
 
@@ -60,9 +61,8 @@ class Dialogue:
 
     __slots__ = (
         "_banner", "_bounds", "_buffer", "_chunk", "_client_finished", "_closing", "_content",
-        "_draining", "_first", "_judge", "_known", "_out", "_outstanding", "_password_may_come", "_pending",
-        "_reader", "_refused", "_sent",
-        "awaited", "awaited_serial", "counts", "phase",
+        "_draining", "_first", "_judge", "_known", "_out", "_outstanding", "_pending", "_reader", "_sent",
+        "awaited", "awaited_serial", "phase", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -81,13 +81,10 @@ class Dialogue:
         self._content = Content(seven_bit=False)
         self._chunk = 0  # octets of a refused BDAT still to come
         self._first = True  # no line was read yet
-        self._refused = 0  # commands answered here
-        self._password_may_come = False  # an AUTH was refused, and the client may go on all the same
         self._client_finished = False
         self._draining = False
         self._known = Knowledge()
-        self.counts: dict[bytes, list[int]] = {}
-        """Verb (b"UNKNOWN" for those not in the table) to [passed and not refused, all]."""
+        self.tally = Tally()
         self.phase = Phase.BANNER
         self.awaited = Awaited.BANNER
         self.awaited_serial = 0
@@ -250,16 +247,16 @@ class Dialogue:
             return True
         first, self._first = self._first, False
         command = parse(line)
-        if self._password_may_come:
-            command = self._without_password(command)
+        if isinstance(command, Command) and command.verb in KNOWN_VERBS:
+            self._known.password_may_come = False
         if first and is_other_protocol(command):
             self._out.append(Refused("another protocol", line, closed=True))
             self._hang_up(answers.NOT_SMTP)
         elif isinstance(command, Malformed):
-            self._count(b"UNKNOWN")
+            self.tally.seen(UNKNOWN)
             self._refuse(command)
         elif not line.isascii() and not self._known.allows_eight_bit(command):
-            self._count(command.verb)
+            self.tally.seen(command.verb)
             self._refuse(Malformed(line, Fault.EIGHT_BIT))
         elif self.phase is Phase.REFUSED:
             self._read_refused(command)
@@ -268,12 +265,10 @@ class Dialogue:
         return not self.over
 
     def _read_command(self, command: Command) -> None:
-        self._count(command.verb)
+        self.tally.seen(command.verb)
         verdict = overrule(command, self._judge.judge(command, self._known.facts))
-        if self._password_may_come:
-            self._out.append(Refused("line behind a refused AUTH", b"", closed=False))
-        elif verdict.action is not Action.FORWARD or command.verb in DISCLOSING or command.verb in PROBES:
-            self._out.append(Judged(command, verdict))
+        if verdict.action is not Action.FORWARD or command.verb in DISCLOSING or command.verb in PROBES:
+            self._note(Judged(command, verdict))
         if verdict.delay and self._client_finished:
             self._close()  # it sends no more, so there is nothing to slow down: do not keep it
         elif verdict.delay:
@@ -291,7 +286,7 @@ class Dialogue:
         elif must_be_last(command) and len(self._buffer):
             self._refuse_early(command.line)
         elif verdict.action is Action.REPLY:
-            self._password_may_come |= command.verb == b"AUTH"
+            self._known.password_may_come |= command.verb == b"AUTH"
             self._answer(verdict.reply or answers.UNKNOWN)
         else:
             self._forward(command)
@@ -316,18 +311,11 @@ class Dialogue:
 
     def _read_refused(self, command: Command) -> None:
         """The backend's banner was no 220: RFC 5321 3.1 leaves the client QUIT."""
-        self._count(command.verb)
+        self.tally.seen(command.verb)
         if command.verb == b"QUIT" and command.argument is None:
             self._forward(command)
         else:
             self._answer(answers.ONLY_QUIT)
-
-    def _without_password(self, line: Command | Malformed) -> Command | Malformed:
-        """Keep what may be the answer to a challenge that never came out of the log."""
-        if isinstance(line, Malformed):
-            return Malformed(b"", line.fault)
-        self._password_may_come = line.verb not in KNOWN_VERBS
-        return line
 
     def _read_sasl(self, line: bytes) -> None:
         malformed = parse_sasl(line)
@@ -396,10 +384,10 @@ class Dialogue:
         if verb == _CONTENT_END:
             self._known.in_transaction = False
         if verb == b"AUTH":
-            self._password_may_come = reply.code >= 400
+            self._known.password_may_come = reply.code >= 400
         if reply.code < 300:
             self._known.accepted(verb, command, reply)
-            self._counts_of(b"DATA" if verb == _CONTENT_END else verb)[0] += 1
+            self.tally.passed(b"DATA" if verb == _CONTENT_END else verb)
             if verb == b"EHLO":
                 octets = ehlo.visible(octets, self._offers)
         self._out.append(ToClient(octets))
@@ -429,8 +417,8 @@ class Dialogue:
 
     def _answer(self, reply: Reply) -> None:
         """Send a reply of our own to a command that goes no further."""
-        self._refused += 1
-        if self._refused > self._bounds.refused > 0:
+        self.tally.refused += 1
+        if self.tally.refused > self._bounds.refused > 0:
             self._out.append(Refused("too many refused commands", b"", closed=True))
             self._hang_up(self._closing.too_many)
             return
@@ -439,11 +427,18 @@ class Dialogue:
 
     def _refuse(self, malformed: Malformed) -> None:
         closed = malformed.fault.ends_session
-        self._out.append(Refused(malformed.fault.value, malformed.line, closed, malformed.fault))
+        self._note(Refused(malformed.fault.value, malformed.line, closed, malformed.fault))
         if closed:
             self._hang_up(answers.SYNTAX)
         else:
             self._answer(answers.SYNTAX)
+
+    def _note(self, event: Judged | Refused) -> None:
+        """Report a line of the client's, unless it may be a password."""
+        if self._known.password_may_come:
+            closed = isinstance(event, Refused) and event.closed
+            event = Refused("line behind a refused AUTH", b"", closed)
+        self._out.append(event)
 
     def _refuse_early(self, line: bytes) -> None:
         self._out.append(Refused("input behind a command whose reply decides what it means", line, closed=True))
@@ -468,12 +463,6 @@ class Dialogue:
         self.phase = phase
         self.awaited = awaited or AWAITED[phase]
         self.awaited_serial += 1
-
-    def _count(self, verb: bytes) -> None:
-        self._counts_of(verb)[1] += 1
-
-    def _counts_of(self, verb: bytes) -> list[int]:
-        return self.counts.setdefault(verb if verb in KNOWN_VERBS else b"UNKNOWN", [0, 0])
 
     def _effects(self) -> list[Effect]:
         out, self._out = self._out, []

@@ -18,7 +18,7 @@ from .verdict import Facts
 class Knowledge:
     """The state of one session, apart from whose turn it is."""
 
-    __slots__ = ("_offers", "_utf8_mail", "facts", "in_transaction", "seven_bit")
+    __slots__ = ("_offers", "_utf8_mail", "facts", "in_transaction", "password_may_come", "seven_bit")
 
     def __init__(self) -> None:
         self._offers: frozenset[bytes] = frozenset()
@@ -26,6 +26,8 @@ class Knowledge:
         self.facts = Facts()
         self.in_transaction = False
         """A MAIL was accepted, and its message is neither delivered nor reset."""
+        self.password_may_come = False
+        """An AUTH was refused, and the client may go on with the exchange all the same."""
         self.seven_bit = False
         """The backend was told BODY=7BIT (RFC 6152 3), and may go on dropping the eighth bit."""
 

@@ -64,3 +64,20 @@ def test_other_lines_are_left_alone() -> None:
     """Not even those that begin alike."""
     for line in (b"AUTHX PLAIN x", b"VRFY AUTH PLAIN x", b"AUTH", b"AUTH PLAIN", b"AUTH DIGEST-MD5"):
         assert without_credentials(line) == line
+
+
+@pytest.mark.parametrize("reply", [b"504 5.5.4 no", None])
+@pytest.mark.parametrize("guess", [b"c2VjcmV0", SECRET, b"c2VjcmV0 c2VjcmV0", b"c2VjcmV0=="])
+def test_what_a_client_sends_behind_a_refused_auth_is_not_shown(reply: bytes | None, guess: bytes) -> None:
+    """Some go on with the exchange as if there were one; until they say a verb that there is."""
+    rules = "rulesets: {check_other: [{action: reply}], check_vrfy: [{action: reply}]%s}"
+    table = Table(policy(rules % (", check_auth: [{action: reply}]" if reply is None else "")))
+    table.backend(b"220 mx\r\n")
+    table.client(b"AUTH LOGIN\r\n")
+    if reply is not None:
+        table.backend(reply + b"\r\n")
+    before = len(table.notes)
+    table.client(guess + b"\r\n" + guess + b"\r\nVRFY george\r\n")
+    assert len(table.notes) == before + 3
+    assert guess not in repr(table.notes).encode()
+    assert b"VRFY george" in repr(table.notes[-1]).encode()

@@ -101,7 +101,7 @@ def test_counts_name_only_verbs_of_the_table() -> None:
         table.backend(b"500 no\r\n")
     table.client(b"NOOP\r\n")
     table.backend(b"250 ok\r\n")
-    assert table.dialogue.counts == {b"UNKNOWN": [0, 300], b"NOOP": [1, 1]}
+    assert table.dialogue.tally.by_verb == {b"UNKNOWN": [0, 300], b"NOOP": [1, 1]}
 
 
 def test_a_session_of_refused_commands_ends() -> None:

@@ -1,0 +1,35 @@
+"""What a session counts: for its summary in the log, and for its bound of refused commands.
+
+Contract: the keys are verbs of the table, or UNKNOWN for all others, so that no client can fill
+memory, or a log, with names of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .verbs import KNOWN_VERBS
+
+UNKNOWN: Final = b"UNKNOWN"
+"""Stands for every verb outside the table, and for lines that have none."""
+
+
+class Tally:
+    """The commands of one session."""
+
+    __slots__ = ("by_verb", "refused")
+
+    def __init__(self) -> None:
+        self.by_verb: dict[bytes, list[int]] = {}
+        """Verb to [forwarded and answered with 2yz, all]; DATA counts when its message is accepted."""
+        self.refused = 0
+        """Commands that were answered here."""
+
+    def seen(self, verb: bytes) -> None:
+        self._of(verb)[1] += 1
+
+    def passed(self, verb: bytes) -> None:
+        self._of(verb)[0] += 1
+
+    def _of(self, verb: bytes) -> list[int]:
+        return self.by_verb.setdefault(verb if verb in KNOWN_VERBS else UNKNOWN, [0, 0])
