@@ -15,7 +15,8 @@ from netaddr import IPAddress, IPNetwork
 
 from smtpguard.config import policy_file
 from smtpguard.config.faults import Faulty
-from smtpguard.config.policy_file import MAX_DELAY, SHIPPED, PolicyFile, build
+from smtpguard.config.policy_file import SHIPPED, PolicyFile, build
+from smtpguard.config.policy_models import MAX_DELAY
 from smtpguard.config.yaml_reader import read
 from smtpguard.policy.networks import UNIX_PEER, Block, NetworkTable, Peer, parse_block
 from smtpguard.policy.privacy import NO_EFFECT, OPTIONS

@@ -1,0 +1,134 @@
+"""The policy file's models: which keys there are, and what a single value may be.
+
+Contract: pydantic models; a value that passes here has one meaning.  What only two values together
+can show is in policy_checks.py.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from ..policy.networks import Peer, parse_block
+from ..policy.profiles import PROFILES
+from ..smtp.replies import Reply
+from .models import Section
+
+MAX_DELAY: Final = 240.0
+"""Seconds; sendmail sleeps no longer either (MAXTIMEOUT), and clients wait 300 for a reply."""
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _reply(text: str) -> str:
+    reply = Reply.parse(text)
+    if reply.code == 421:
+        raise ValueError("421 means that the connection is closed: use `action: close`")
+    return text
+
+
+def _closing_reply(text: str) -> str:
+    if Reply.parse(text).code not in (421, *range(500, 600)):
+        raise ValueError("a closing reply has a code of 421 or 5yz")
+    return text
+
+
+def _banner(text: str) -> str:
+    if re.match(r"[0-9]{3}[ -]", text):
+        raise ValueError(f"the code is put in front by itself: write {text[4:]!r}")
+    Reply.parse(f"220 {text}")
+    return text
+
+
+def _verb(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text):
+        raise ValueError(f"{text!r} is not a verb: letters, digits and hyphens only")
+    return text.upper()
+
+
+def _network(text: str) -> str:
+    parse_block(text)
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        Peer.parse(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address: write it as 203.0.113.9 or 2001:db8::9") from None
+    return text
+
+
+def _expect(value: object) -> object:
+    if value in ("forward", "close") or re.fullmatch(r"[245][0-9]{2}", str(value)):
+        return str(value)
+    raise ValueError(f"{value!r} is none of forward, close or a reply code such as 252")
+
+
+Words = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class RuleModel(Section):
+    """One rule: conditions, all of which must hold, and what is done."""
+
+    from_: Words | None = Field(None, alias="from", description="networks by name or CIDR, one of which has the client")
+    from_not: Words | None = Field(None, description="networks none of which has the client")
+    argument: Words | None = Field(None, description="glob patterns, letter case ignored, one of which fits")
+    greeted: bool | None = Field(None, description="HELO or EHLO was accepted")
+    esmtp: bool | None = Field(None, description="the greeting was EHLO")
+    tls: bool | None = Field(None, description="the client's connection is encrypted")
+    authenticated: bool | None = Field(None, description="AUTH succeeded")
+    listener: Words | None = Field(None, description="names of listeners, one of which took the connection")
+    action: Literal["forward", "reply", "close"] | None = None
+    reply: str | None = Field(None, description="text of the reply in place of the profile's")
+    delay: float | None = Field(None, ge=0, le=MAX_DELAY, description="seconds before the action")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RuleModel:
+        if self.action is None and self.reply is None:
+            raise ValueError("a rule needs an action: forward, reply or close")
+        if self.reply is not None:
+            match self.action:
+                case "forward":
+                    raise ValueError(
+                        "a forwarded command gets the backend's reply: remove `reply` or set `action: reply`"
+                    )
+                case "close":
+                    _closing_reply(self.reply)
+                case _:
+                    _reply(self.reply)
+        return self
+
+
+class TestModel(Section):
+    """One of the policy's own tests."""
+
+    __test__ = False  # not one of pytest's
+
+    from_: Annotated[str, AfterValidator(_address)] = Field(alias="from")
+    command: str
+    expect: Annotated[str, BeforeValidator(_expect)]
+    greeted: bool = True
+    esmtp: bool = True
+    tls: bool = False
+    authenticated: bool = False
+    listener: str = ""
+
+
+class PolicyModel(Section):
+    """The file as a whole."""
+
+    networks: dict[str, Annotated[list[Annotated[str, AfterValidator(_network)]], BeforeValidator(_listed)]] = {}
+    replies: Literal["sendmail", "rfc5321", "stig", "postfix"] = "sendmail"
+    privacy_options: list[str] = []
+    banner: Annotated[str, AfterValidator(_banner)] = "unchanged"
+    verbs: list[Annotated[str, AfterValidator(_verb)]] = []
+    rulesets: dict[str, list[RuleModel]] = {}
+    tests: list[TestModel] = []
+
+
+assert set(PROFILES) == {"sendmail", "rfc5321", "stig", "postfix"}  # PolicyModel.replies lists them
