@@ -52,10 +52,6 @@ class Places:
         """Return line and column of the value at `path`, or of the nearest one around it."""
         return self._walk(path, key=False)
 
-    def of_key(self, path: Path_) -> tuple[int, int]:
-        """Return line and column of the key that ends `path`, or of the nearest value around it."""
-        return self._walk(path, key=True)
-
     def fault(self, path: Path_, text: str, *, key: bool = False, warning: bool = False) -> Fault:
         line, column = self._walk(path, key=key)
         return Fault(self.file, line, column, text, warning)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..smtp.replies import Reply
-from ..smtp.verbs import KNOWN_VERBS, OBSOLETE, PROBES
+from ..smtp.verbs import KNOWN_VERBS, OBSOLETE
 
 _UNRECOGNIZED: Final = "500 5.5.1 Command unrecognized"
 _NOT_IMPLEMENTED: Final = "502 5.5.1 Command not implemented"
@@ -46,7 +46,6 @@ _TEXTS: Final[dict[str, dict[bytes, str]]] = {
         **dict.fromkeys(KNOWN_VERBS, "502 5.5.2 Error: command not recognized"),
         **_MAIL_VERBS,
         b"VRFY": "502 5.5.1 VRFY command is disabled",
-        **dict.fromkeys(PROBES, "502 5.5.2 Error: command not recognized"),
     },
 }
 
