@@ -214,9 +214,9 @@ def test_every_value_and_every_key_has_its_place() -> None:
     places = read("a: 1\nb:\n  - {c: x, d: [y]}\n  - e\n", "f").places
     assert places.of(()) == (1, 1)
     assert places.of(("a",)) == (1, 4)
-    assert places.of_key(("a",)) == (1, 1)
+    assert str(places.fault(("a",), "x", key=True)) == "f:1:1: x"
     assert places.of(("b", 0, "c")) == (3, 9)
-    assert places.of_key(("b", 0, "d")) == (3, 12)
+    assert str(places.fault(("b", 0, "d"), "x", key=True)) == "f:3:12: x"
     assert places.of(("b", 0, "d", 0)) == (3, 16)
     assert places.of(("b", 1)) == (4, 5)
     assert places.of(("b", 7)) == places.of(("b",)) == (3, 3)
