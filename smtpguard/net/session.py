@@ -9,7 +9,6 @@ bounded by the transports' buffers and `limits.queue`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Flag
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -28,13 +27,11 @@ from ..smtp.phases import Awaited
 Connect = Callable[["BackendSide"], Deferred[Any]]
 
 
-class _Why(Flag):
-    """Reasons not to read the client."""
-
-    QUEUE = 1
-    """`limits.queue` is used up."""
-    BACKEND_FULL = 2
-    CLIENT_FULL = 4
+# Reasons not to read the client, as bits.
+_QUEUE: Final = 1
+"""`limits.queue` is used up."""
+_BACKEND_FULL: Final = 2
+_CLIENT_FULL: Final = 4
 
 
 @implementer(IPushProducer)
@@ -87,7 +84,7 @@ class Session:
         self._backend: BackendSide | None = None
         self._connecting: Deferred[Any] | None = None
         self._client_gone = False
-        self._not_reading = _Why(0)
+        self._not_reading = 0
         self._serial = -1
         self._deadline = 0.0
         self._timer: IDelayedCall | None = None
@@ -153,7 +150,7 @@ class Session:
             effects = self._dialogue.fail()
         self._perform(effects)
         if not self._dialogue.over:
-            self._set(_Why.QUEUE, not self._dialogue.hungry)
+            self._set(_QUEUE, not self._dialogue.hungry)
             self._arm()
 
     def _perform(self, effects: list[Effect]) -> None:
@@ -205,7 +202,7 @@ class Session:
             return
         transport = self._client.transport
         transport.unregisterProducer()
-        self._not_reading = _Why(0)
+        self._not_reading = 0
         transport.resumeProducing()
         if close.linger:
             # A close with input unread sends a reset, and that may overtake the last reply.
@@ -256,14 +253,14 @@ class Session:
     # -- flow control ------------------------------------------------------------------------------
 
     def _client_full(self, full: bool) -> None:
-        self._set(_Why.CLIENT_FULL, full)
+        self._set(_CLIENT_FULL, full)
         if self._backend is not None:
             _read(self._backend.transport, not full)
 
     def _backend_full(self, full: bool) -> None:
-        self._set(_Why.BACKEND_FULL, full)
+        self._set(_BACKEND_FULL, full)
 
-    def _set(self, why: _Why, on: bool) -> None:
+    def _set(self, why: int, on: bool) -> None:
         before = self._not_reading
         self._not_reading = before | why if on else before & ~why
         if bool(before) != bool(self._not_reading) and not self._client_gone:
