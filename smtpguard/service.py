@@ -19,11 +19,12 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 
 from . import __version__
+from .config.endpoints import parse_client
 from .config.policy_file import PolicyFile
 from .config.settings import Log, Settings
 from .journal.journal import Journal, Sink, no_names
 from .journal.lines import Style
-from .journal.sinks import StderrSink, SyslogSink
+from .journal.sinks import SYSLOG_SOCKET, StderrSink, SyslogSink, syslog_is_there
 from .net import endpoints
 from .net.backend import BackendConnector
 from .net.listener import ClientFactory, Reception
@@ -63,6 +64,16 @@ class Service:
     @inlineCallbacks
     def start(self) -> Any:
         """Ask, then listen.  Failures end in `done`, not in an exception."""
+        unusable = self._backend.unusable(self._settings.backend)
+        for fault in unusable:
+            self.journal.service(fault, syslog.LOG_CRIT)
+        if unusable:
+            self._end(os.EX_CONFIG)
+            return
+        for name, address in self._settings.backend.bind.items():
+            others = "others" if len(self._settings.backend.bind) > 1 else "clients"
+            whose = others if name == "default" else f"clients in {name}"
+            self.journal.service(f"{whose} reach the mail server from {address}, with what it allows that address")
         if self._settings.relay_check != "off":
             answer = yield self._ask()
             if self._ended or not self._may_serve(answer):
@@ -102,8 +113,7 @@ class Service:
         elif answer.relaying is Relaying.RELAYS:
             text = (
                 f"relay check: {backend} would relay {source} to anywhere ({answer.said}), so that everybody "
-                "outside could send through it. Give outsiders an address that it does not relay for: "
-                "backend: {endpoint: ..., bind: {internal: 127.0.0.1, default: 127.0.0.25}}, or see --relay-check"
+                f"outside could send through it. {self._advice()}; or see --relay-check"
             )
             self.journal.service(text, syslog.LOG_CRIT if enforced else syslog.LOG_WARNING)
             if enforced:
@@ -112,6 +122,21 @@ class Service:
         else:
             self._unknown(answer, enforced)
         return True
+
+    def _advice(self) -> str:
+        backend = self._settings.backend
+        if parse_client(backend.endpoint).kind == "unix":
+            return "A unix socket says nothing of who the client is: connect to the server by tcp:"
+        used = backend.bind.get("default")
+        if used is not None:
+            return (
+                f"It relays for {used}: look for `Connect:127 RELAY` in its access map (sendmail on Debian has it; "
+                "write Connect:127.0.0.1), or take an address outside 127.0.0.0/8, as 198.18.0.25 added to lo"
+            )
+        return (
+            "Give outsiders an address that it does not relay for: "
+            "backend: {endpoint: ..., bind: {internal: 127.0.0.1, default: 127.0.0.25}}"
+        )
 
     def _unknown(self, answer: Answer, enforced: bool) -> None:
         waiting = "clients get 421 until it answers" if enforced else "serving all the same"
@@ -196,6 +221,9 @@ def make_journal(settings: Log) -> Journal:
         sinks.append(StderrSink(sys.stderr))
     if settings.to in ("syslog", "both"):
         sinks.append(SyslogSink(settings.ident))
+        if not syslog_is_there():
+            text = f"log: there is no {SYSLOG_SOCKET}: lines for syslog are lost until a syslog daemon makes it"
+            StderrSink(sys.stderr).write(syslog.LOG_WARNING, text)
     return Journal(sinks, settings.level, Style(settings.style), settings.format == "json", no_names)
 
 

@@ -31,6 +31,7 @@ def check(config: str | None, policy: str | None) -> int:
         checked = policy_file.load(policy_file.find(name or "internal-vrfy"))
         if loaded is not None:
             faults.extend(loaded.faults_with(checked.policy.networks.names))
+            faults.extend(checked.faults_with(listener.label for listener in loaded.settings.listen))
         faults.extend(_report(checked))
     except Faulty as error:
         faults.extend(error.faults)

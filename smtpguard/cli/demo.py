@@ -23,7 +23,7 @@ LINES = ["HELO there.domain", "VRFY george", "EXPN all", "  vrfy george", "DEBUG
 
 
 @click.command()
-@click.option("--port", default=2525, show_default=True, help="Port on 127.0.0.1; 0 for any that is free.")
+@click.option("--port", default=2600, show_default=True, help="Port on 127.0.0.1; 0 for any that is free.")
 @click.option("--once", is_flag=True, help="Show the dialogues and end.")
 def demo(port: int, once: bool) -> int:
     """Show the guard at work in front of a mail server of its own, then stay up to be played with."""

@@ -23,6 +23,7 @@ from ..config.settings import Settings
 from ..journal.journal import Journal
 from ..service import Service
 
+NO_RELOAD: Final = "SIGHUP: settings and policy are read at start only; restart to change them"
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
@@ -79,7 +80,11 @@ def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, Policy
     """
     loaded = settings.load(config, flags)
     policy = policy_file.load(policy_file.find(loaded.settings.policy))
-    faults = [*loaded.faults_with(policy.policy.networks.names), *policy.failures()]
+    faults = [
+        *loaded.faults_with(policy.policy.networks.names),
+        *policy.faults_with(listener.label for listener in loaded.settings.listen),
+        *policy.failures(),
+    ]
     if faults:
         raise Faulty(faults)
     for warning in policy.warnings:
@@ -127,6 +132,7 @@ def _until_done(reactor: Any, service: Service, started: Callable[[Any, Service]
         starting.addErrback(failed)
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.journal.service, NO_RELOAD))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     reactor.callWhenRunning(start)

@@ -105,7 +105,8 @@ class CrossChecks:
                 yield self._places.fault(
                     (*path[:-1], number + 1), "never reached: the rule above matches always", warning=True
                 )
-            if conditional and number + 1 == len(rules):
+            reached = all(isinstance(r, dict) and conditions & r.keys() for r in rules[:number])
+            if conditional and reached and number + 1 == len(rules):
                 text = f"the last rule of {name} has conditions: what it does not match is forwarded"
                 yield self._places.fault(path, text, warning=True)
 

@@ -40,8 +40,21 @@ class PolicyFile:
     policy: Policy
     tests: tuple[tuple[TestModel, tuple[int, int]], ...]
     """Each with its line and column."""
+    listeners: tuple[tuple[str, tuple[int, int]], ...]
+    """The names that rules have for listeners, each with its line and column."""
     rules: int
     warnings: tuple[Fault, ...]
+
+    def faults_with(self, listeners: Iterable[str]) -> list[Fault]:
+        """Return what is wrong with the policy under settings with these listeners."""
+        known = list(listeners)
+        return [
+            Fault(
+                self.path, *place, f"listener: no listener is named {name!r} in the settings{suggestion(name, known)}"
+            )
+            for name, place in self.listeners
+            if name not in known
+        ]
 
     def failures(self) -> Iterator[Fault]:
         """Run the policy's own tests and yield those that fail."""
@@ -93,7 +106,13 @@ def build(document: Document) -> PolicyFile:
     places = document.places
     policy, count = _policy(model, places)
     tests = tuple((test, places.of(("tests", number))) for number, test in enumerate(model.tests))
-    return PolicyFile(places.file, policy, tests, count, tuple(sorted(f for f in faults if f.warning)))
+    listeners = tuple(
+        (name, places.of(("rulesets", ruleset, number, "listener", place)))
+        for ruleset, rules in model.rulesets.items()
+        for number, rule in enumerate(rules)
+        for place, name in enumerate(rule.listener or ())
+    )
+    return PolicyFile(places.file, policy, tests, listeners, count, tuple(sorted(f for f in faults if f.warning)))
 
 
 def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:

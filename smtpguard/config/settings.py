@@ -90,6 +90,10 @@ def _family(address: str) -> int:
         return 0
 
 
+def _is_loopback(address: str) -> bool:
+    return bool(_family(address)) and ip_address(address.partition("%")[0]).is_loopback
+
+
 class Backend(Section):
     """The mail server behind the guard."""
 
@@ -216,6 +220,30 @@ class Settings(Section):
     limits: Limits = Field(Limits(), description="see its own table")
     timeouts: Timeouts = Field(Timeouts(), description="see its own table")
     dns: Dns = Field(Dns(), description="see its own table")
+
+    @model_validator(mode="after")
+    def _not_itself(self) -> Settings:
+        backend = parse_client(self.backend.endpoint)
+        if backend.kind == "unix":
+            own = [e for e in map(parse_server, self._endpoints) if e.kind == "unix"]
+            if any(e.option("address", 0) == backend.option("path", 0) for e in own):
+                raise ValueError("backend: it is a listener of this guard: name the mail server")
+            return self
+        host, port = backend.option("host", 0) or "", backend.option("port", 1)
+        for endpoint in map(parse_server, self._endpoints):
+            interface = endpoint.option("interface") or ""
+            everywhere = interface in ("", "0.0.0.0", "::") and (host == "localhost" or _is_loopback(host))
+            if (
+                endpoint.kind in ("tcp", "tcp6")
+                and port == endpoint.option("port", 0)
+                and (everywhere or host == interface)
+            ):
+                raise ValueError(f"backend: {self.backend.endpoint} is a listener of this guard: name the mail server")
+        return self
+
+    @property
+    def _endpoints(self) -> list[str]:
+        return [listener.endpoint for listener in self.listen]
 
 
 @frozen

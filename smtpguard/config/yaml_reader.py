@@ -139,7 +139,14 @@ def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
             return "a TAB cannot indent YAML: use spaces"
     if "expected a single document" in (error.context or ""):
         return "one document per file: remove the second `---`"
-    return f"not readable as YAML: {problem}{' ' + error.context if error.context else ''}"
+    if "escape character" in problem:
+        return "in double quotes a backslash is written twice: \\\\; in single quotes it stands as it is"
+    if "did not find expected node content" in problem:
+        return "something that cannot stand here without quotes; an address that begins with a colon needs them"
+    begun = ""
+    if error.context_mark is not None and error.context:
+        begun = f" {error.context} begun at {error.context_mark.line + 1}:{error.context_mark.column + 1}"
+    return f"not readable as YAML: {problem}{begun}"
 
 
 def _scan(octets: bytes | str, document: Document) -> None:

@@ -34,6 +34,15 @@ class StderrSink:
             pass  # nobody is left to be told
 
 
+SYSLOG_SOCKET: Final = "/dev/log"
+"""Where syslog(3) writes; it says nothing if nobody reads there."""
+
+
+def syslog_is_there() -> bool:
+    """Return False if lines for syslog are lost for now."""
+    return os.path.exists(SYSLOG_SOCKET)
+
+
 class SyslogSink:
     """syslog(3), facility mail."""
 

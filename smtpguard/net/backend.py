@@ -6,6 +6,7 @@ chosen by the first network in `backend.bind` that has the client, else by its `
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,6 +30,19 @@ class BackendConnector:
         ]
         self.for_outsiders = endpoints.client(reactor, settings.endpoint, settings.bind.get("default"), timeout)
         """Where a client of no named network is connected to."""
+
+    @staticmethod
+    def unusable(settings: Backend) -> list[str]:
+        """Return what is wrong with the source addresses on this host, in words."""
+        found = []
+        for name, address in settings.bind.items():
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                try:
+                    probe.bind((address, 0))
+                except OSError as error:
+                    found.append(f"bind: {name}: {address} cannot be used on this host: {error.strerror}")
+        return found
 
     def connect(self, protocol: BackendSide, peer: Peer) -> Deferred[Any]:
         endpoint = self.for_outsiders

@@ -47,6 +47,9 @@ class Reply:
             raise ValueError("a reply needs a text behind its code")
         if not re.fullmatch(r"[\x20-\x7e]+", text):
             raise ValueError("a reply is one line of printable ASCII")
+        enhanced = re.match(r"([0-9])\.[0-9]+\.[0-9]+ ", text)
+        if enhanced is not None and enhanced.group(1) != code[0]:
+            raise ValueError(f"the enhanced status code of a {code} begins with {code[0]} (RFC 2034 4)")
         return cls(int(code), text)
 
     def __str__(self) -> str:
