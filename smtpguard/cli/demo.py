@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ LINES = ["HELO there.domain", "VRFY george", "EXPN all", "  vrfy george", "DEBUG
 
 
 @click.command()
-@click.option("--port", default=2600, show_default=True, help="Port on 127.0.0.1; 0 for any that is free.")
+@click.option(
+    "--port", default=2600, show_default=True, help="Port on 127.0.0.1; any that is free if it is taken, or 0."
+)
 @click.option("--once", is_flag=True, help="Show the dialogues and end.")
 def demo(port: int, once: bool) -> int:
     """Show the guard at work in front of a mail server of its own, then stay up to be played with."""
@@ -34,7 +37,7 @@ def demo(port: int, once: bool) -> int:
         mta.append(reactor.listenTCP(0, DemoMtaFactory(), interface="127.0.0.1"))
         return Settings.model_validate(
             {
-                "listen": [{"endpoint": f"tcp:{port}:interface=127.0.0.1"}],
+                "listen": [{"endpoint": f"tcp:{_free(port)}:interface=127.0.0.1"}],
                 "backend": {
                     "endpoint": f"tcp:127.0.0.1:{mta[0].getHost().port}",
                     "bind": {"internal": "127.0.0.1", "default": "127.0.0.25"},
@@ -57,6 +60,16 @@ def demo(port: int, once: bool) -> int:
         click.echo(f"  outside: telnet -b 127.0.0.2 127.0.0.1 {at}    (or: nc -C -s 127.0.0.2 127.0.0.1 {at})")
 
     return serve(settings, policy, show)
+
+
+def _free(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
 
 
 def _show(who: str, line: str) -> None:

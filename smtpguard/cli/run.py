@@ -24,6 +24,8 @@ from ..journal.journal import Journal
 from ..service import Service
 
 NO_RELOAD: Final = "SIGHUP: settings and policy are read at start only; restart to change them"
+DESCRIPTORS_BESIDE: Final = 64
+"""Descriptors that are no session's: listeners, the log, the event loop, look-ups of names."""
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
@@ -106,9 +108,15 @@ def serve(
 
     # A stop that is asked for while we start waits until there is something to stop.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    _raise_descriptor_limit()
+    descriptors = _raise_descriptor_limit()
     loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
     service = Service(reactor, loaded, policy)
+    wanted = 2 * loaded.limits.sessions + DESCRIPTORS_BESIDE
+    if wanted > descriptors:
+        text = (
+            f"limits.sessions is {loaded.limits.sessions}, which takes {wanted} descriptors; there may be {descriptors}"
+        )
+        service.journal.service(text, syslog.LOG_WARNING)
     _observe(service.journal)
     return _until_done(reactor, service, started)
 
@@ -155,7 +163,9 @@ def _observe(journal: Journal) -> None:
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
 
 
-def _raise_descriptor_limit() -> None:
+def _raise_descriptor_limit() -> int:
+    """Take as many descriptors as we may, and return the number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

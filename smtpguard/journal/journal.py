@@ -123,8 +123,8 @@ class SessionJournal:
     def turned_away(self, why: str) -> None:
         self._write(Level.VIOLATION, lambda c: lines.turned_away(c, why))
 
-    def ended(self, counts: dict[bytes, list[int]], seconds: float) -> None:
-        self._write(Level.SUMMARY, lambda c: lines.summary(counts, c, seconds))
+    def ended(self, counts: dict[bytes, list[int]], seconds: float, cut_short: str = "") -> None:
+        self._write(Level.SUMMARY, lambda c: lines.summary(counts, c, seconds, cut_short))
 
     @property
     def _style(self) -> Style:

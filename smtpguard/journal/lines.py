@@ -140,13 +140,15 @@ def backend_fault(event: BackendFault, client: Client, style: Style) -> Line:
     return Line(Level.BACKEND, syslog.LOG_ERR, "backend", text, {"what": event.what, "octets": shown})
 
 
-def summary(counts: Mapping[bytes, list[int]], client: Client, seconds: float) -> Line:
+def summary(counts: Mapping[bytes, list[int]], client: Client, seconds: float, cut_short: str = "") -> Line:
     """The commands of a session as Postfix sums them up: `verb=passed/all`, one number if equal."""
     shown = {verb.decode("ascii").lower(): pair for verb, pair in counts.items()}
     words = [f"{verb}={_of(*pair)}" for verb, pair in shown.items()]
     passed, total = (sum(pair[i] for pair in counts.values()) for i in (0, 1))
     words.append(f"commands={_of(passed, total)}")
-    fields = {"seconds": round(seconds, 3), "passed": passed, "commands": total, "verbs": shown}
+    if cut_short:
+        words.append(f"({cut_short})")
+    fields = {"seconds": round(seconds, 3), "passed": passed, "commands": total, "verbs": shown, "cut_short": cut_short}
     return Line(Level.SUMMARY, syslog.LOG_INFO, "disconnect", f"disconnect from {client} {' '.join(words)}", fields)
 
 

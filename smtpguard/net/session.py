@@ -216,7 +216,8 @@ class Session:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        self._journal.ended(self._dialogue.tally.by_verb, self._clock.seconds() - self._began)
+        dialogue = self._dialogue
+        self._journal.ended(dialogue.tally.by_verb, self._clock.seconds() - self._began, dialogue.cut_short)
         self._ended(self)
 
     # -- time --------------------------------------------------------------------------------------

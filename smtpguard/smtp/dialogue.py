@@ -62,7 +62,7 @@ class Dialogue:
     __slots__ = (
         "_banner", "_bounds", "_buffer", "_chunk", "_client_finished", "_closing", "_content",
         "_draining", "_first", "_judge", "_known", "_out", "_outstanding", "_pending", "_reader", "_sent",
-        "awaited", "awaited_serial", "phase", "tally",
+        "awaited", "awaited_serial", "cut_short", "phase", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,8 @@ class Dialogue:
         self._draining = False
         self._known = Knowledge()
         self.tally = Tally()
+        self.cut_short = ""
+        """Why the session ended where nothing else in the log says it."""
         self.phase = Phase.BANNER
         self.awaited = Awaited.BANNER
         self.awaited_serial = 0
@@ -178,17 +180,17 @@ class Dialogue:
         """The time-out for `awaited` has passed."""
         if self.phase is not Phase.OVER:
             if self.awaited in CLIENT_OWES:
-                self._hang_up(self._closing.client_timeout)
+                self._hang_up(self._closing.client_timeout, "time-out")
             else:
                 self._out.append(BackendFault(f"no reply in time ({self.awaited.value})", self._outstanding))
-                self._hang_up(self._closing.backend_timeout)
+                self._hang_up(self._closing.backend_timeout, "time-out")
         return self._effects()
 
     def drain(self) -> list[Effect]:
         """The service stops: end now if there is no transaction, or as soon as there is none."""
         self._draining = True
         if self.phase in (Phase.BANNER, Phase.SASL, Phase.REFUSED):
-            self._hang_up(self._closing.shutdown)
+            self._hang_up(self._closing.shutdown, "shutdown")
         elif self.phase is Phase.COMMAND:
             self._read_on()
         return self._effects()
@@ -196,7 +198,7 @@ class Dialogue:
     def stop(self) -> list[Effect]:
         """The time for draining is over."""
         if self.phase is not Phase.OVER:
-            self._hang_up(self._closing.shutdown)
+            self._hang_up(self._closing.shutdown, "shutdown")
         return self._effects()
 
     def fail(self) -> list[Effect]:
@@ -230,7 +232,7 @@ class Dialogue:
     def _read_line(self) -> bool:
         """Read one line; False if there is none to read or the session ends."""
         if self._draining and not self._known.in_transaction and self.phase is Phase.COMMAND:
-            self._hang_up(self._closing.shutdown)
+            self._hang_up(self._closing.shutdown, "shutdown")
             return False
         line = self._buffer.take_line(self._bounds.line)
         if line is None:
@@ -448,7 +450,8 @@ class Dialogue:
         self._out.append(BackendFault(what, octets))
         self._hang_up(self._closing.backend_fault)
 
-    def _hang_up(self, reply: Reply) -> None:
+    def _hang_up(self, reply: Reply, why: str = "") -> None:
+        self.cut_short = why
         self._out.append(ToClient(reply.octets))
         self._close(linger=True)
 
