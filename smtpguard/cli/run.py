@@ -112,7 +112,7 @@ def serve(
     loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
     service = Service(reactor, loaded, policy)
     wanted = 2 * loaded.limits.sessions + DESCRIPTORS_BESIDE
-    if wanted > descriptors:
+    if 0 < descriptors < wanted:
         text = (
             f"limits.sessions is {loaded.limits.sessions}, which takes {wanted} descriptors; there may be {descriptors}"
         )
@@ -164,8 +164,14 @@ def _observe(journal: Journal) -> None:
 
 
 def _raise_descriptor_limit() -> int:
-    """Take as many descriptors as we may, and return the number."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Take as many descriptors as we may, and return the number, or 0 where nobody says.
+
+    The unit's system call filter has no `prlimit64`; what it sets as LimitNOFILE is what there is.
+    """
+    try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        return 0
     return hard

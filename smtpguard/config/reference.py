@@ -55,6 +55,20 @@ _WHEN: Final = {
 _NOTE: Final = "<!-- Made by `make docs` from the code; do not edit. -->\n"
 
 
+_ENDPOINTS: Final = (
+    ("where to listen", "`tcp:25:interface=0.0.0.0`", "one IPv4 address; all of them without `interface`"),
+    ("", "`tcp6:25:interface=\\:\\:`", "`\\:\\:` is every address, and IPv4 too unless the system says no"),
+    ("", "`unix:/run/smtpguard/smtp.sock:mode=660`", "its clients have no address, so they are in no network"),
+    ("", "`systemd:domain=INET:name=smtp`", "a socket that systemd holds, by its FileDescriptorName"),
+    ("the mail server", "`tcp:127.0.0.1:2525`", "`:bindAddress=127.0.0.25` behind it is the same as `bind`"),
+    ("", "`tcp:\\:\\:1:2525`", "IPv6"),
+    ("", "`unix:/run/sendmail/smtp.sock`", "without `bind`"),
+)
+_QUOTES: Final = (
+    "In YAML such a string needs no quotes, or single ones; in double quotes each backslash is written twice."
+)
+
+
 def settings_markdown() -> str:
     """Return docs/settings.md."""
     parts = [
@@ -70,6 +84,7 @@ def settings_markdown() -> str:
         if text:
             parts.append(text)
         parts.append(_table(("key", "default", "unit", "flag", "meaning"), _rows(model)))
+    parts += ["## Endpoint strings", _table(("for", "form", "remark"), _ENDPOINTS), _QUOTES]
     return "\n\n".join(parts) + "\n"
 
 

@@ -123,7 +123,8 @@ class Log(Section):
 
     to: Literal["stderr", "syslog", "both"] = Field("stderr", description="syslog is facility mail")
     style: Literal["sendmail", "classic"] = Field(
-        "sendmail", description="form of the lines: sendmail 8.17's or a 1990s one"
+        "sendmail",
+        description="form of the lines: sendmail 8.17's, or a 1990s one, which does not tell refused from forwarded",
     )
     format: Literal["text", "json"] = Field("text", description="lines, or one JSON object an event")
     level: int = Field(
