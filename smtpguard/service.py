@@ -86,7 +86,8 @@ class Service:
             except (CannotListenError, OSError) as error:
                 reason = getattr(error, "socketError", error)
                 denied = getattr(reason, "errno", None) in (1, 13)
-                hint = "; ports below 1024 need CAP_NET_BIND_SERVICE or a socket from systemd" if denied else ""
+                tcp = listener.endpoint.startswith("tcp")
+                hint = "; ports below 1024 need CAP_NET_BIND_SERVICE or a socket from systemd" if denied and tcp else ""
                 self.journal.service(f"cannot listen at {listener.endpoint}: {reason}{hint}", syslog.LOG_CRIT)
                 self._end(os.EX_NOPERM if denied else os.EX_UNAVAILABLE)
                 return
@@ -125,8 +126,11 @@ class Service:
 
     def _advice(self) -> str:
         backend = self._settings.backend
-        if parse_client(backend.endpoint).kind == "unix":
+        endpoint = parse_client(backend.endpoint)
+        if endpoint.kind == "unix":
             return "A unix socket says nothing of who the client is: connect to the server by tcp:"
+        if endpoint.option("host", 0) == "::1":
+            return "There is one IPv6 loopback address only: connect to 127.0.0.1, and set `bind`"
         used = backend.bind.get("default")
         if used is not None:
             return (

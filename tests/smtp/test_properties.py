@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,6 +100,19 @@ class Play:
 @given(stream=STREAMS, answers=st.lists(REPLIES, max_size=12), split=SPLITS)
 def test_no_server_however_lax_executes_a_refused_verb(stream: bytes, answers: list[bytes], split: Split) -> None:
     """The promise of the program, for an outsider."""
+    outsider(stream, answers, split)
+
+
+@pytest.mark.long
+@settings(max_examples=50_000, deadline=None)
+@given(stream=STREAMS, answers=st.lists(REPLIES, max_size=12), split=SPLITS)
+def test_nor_after_many_more_streams(stream: bytes, answers: list[bytes], split: Split) -> None:
+    """The same for some minutes; `make test-long`."""
+    outsider(stream, answers, split)
+
+
+def outsider(stream: bytes, answers: list[bytes], split: Split) -> None:
+    """Send a stream as an outsider, and look at what the laxest server made of what got through."""
     play = Play("203.0.113.9", answers)
     play.client(stream, split)
     play.table.client_finished()
