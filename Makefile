@@ -26,7 +26,7 @@ test: packages $(VENV)/.development
 
 test-long: packages $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports
-	$(BIN)/python -m pytest
+	LONG=1 $(BIN)/python -m pytest
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
@@ -234,7 +234,6 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[str]]:
 
 
 @given(tables())
-@settings(deadline=None)
 def test_the_look_up_agrees_with_the_standard_library_on_any_networks(
     case: tuple[dict[str, list[str]], list[str]],
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpguard.config.faults import Faulty
@@ -233,7 +233,6 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(values)
-@settings(deadline=None)
 def test_json_means_the_same_here_as_everywhere(value: Any) -> None:
     """Every JSON text is YAML 1.2; editors and generators write it."""
     document = read(json.dumps({"value": value}), "f")

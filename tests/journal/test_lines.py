@@ -7,7 +7,7 @@ import syslog
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpguard.journal import lines
@@ -58,7 +58,6 @@ def test_what_is_not_printable_is_escaped_as_sendmail_does(octets: bytes, shown:
 
 
 @given(st.binary(max_size=SHOWN_OCTETS - 1))
-@settings(deadline=None)
 def test_what_is_escaped_can_be_read_back(octets: bytes) -> None:
     """So no two inputs look alike, and no input is a line end, a terminal sequence or non-ASCII."""
     shown = printable(octets)
@@ -67,7 +66,6 @@ def test_what_is_escaped_can_be_read_back(octets: bytes) -> None:
 
 
 @given(st.binary(min_size=SHOWN_OCTETS, max_size=5000))
-@settings(deadline=None)
 def test_what_is_too_long_loses_its_middle_before_it_is_escaped(octets: bytes) -> None:
     """203 octets are left, three of them dots; an escape is never cut in two."""
     shown = printable(octets)
@@ -253,7 +251,6 @@ hostile = st.binary(max_size=300)
 
 
 @given(hostile, st.sampled_from(Style))
-@settings(deadline=None)
 def test_the_address_stands_before_the_first_octet_of_a_client(octets: bytes, style: Style) -> None:
     """What a log filter finds first is never what an attacker wrote; and a line stays one line."""
     makers: list[Callable[[], Line]] = [

@@ -13,7 +13,7 @@ from tests.rig.client import Talk
 from tests.rig.guard import Guard
 from tests.rig.wait import wait_until
 
-SERVER = "127.0.0.53"
+SERVER = "127.0.0.153"
 ZONES = {
     "arpa": """
 zone = [

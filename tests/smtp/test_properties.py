@@ -96,7 +96,7 @@ class Play:
                 self.lenient.go_ahead()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(stream=STREAMS, answers=st.lists(REPLIES, max_size=12), split=SPLITS)
 def test_no_server_however_lax_executes_a_refused_verb(stream: bytes, answers: list[bytes], split: Split) -> None:
     """The promise of the program, for an outsider."""
@@ -104,7 +104,7 @@ def test_no_server_however_lax_executes_a_refused_verb(stream: bytes, answers: l
 
 
 @pytest.mark.long
-@settings(max_examples=50_000, deadline=None)
+@settings(max_examples=50_000)
 @given(stream=STREAMS, answers=st.lists(REPLIES, max_size=12), split=SPLITS)
 def test_nor_after_many_more_streams(stream: bytes, answers: list[bytes], split: Split) -> None:
     """The same for some minutes; `make test-long`."""
@@ -121,7 +121,7 @@ def outsider(stream: bytes, answers: list[bytes], split: Split) -> None:
     replies_in(play.table.take_client())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(stream=STREAMS, answers=st.lists(REPLIES, max_size=12))
 def test_insiders_get_no_further_with_what_cannot_be_read_one_way(stream: bytes, answers: list[bytes]) -> None:
     """Whoever the client is, every line forwarded is one command, the same to every server."""
@@ -133,7 +133,7 @@ def test_insiders_get_no_further_with_what_cannot_be_read_one_way(stream: bytes,
     assert all(line.upper() in stream.upper() for line in play.lines)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(stream=STREAMS, answers=st.lists(REPLIES, max_size=12), split=SPLITS)
 def test_how_a_stream_is_cut_into_segments_changes_nothing(stream: bytes, answers: list[bytes], split: Split) -> None:
     """The client sends all before the backend answers at all; then only the octets can count."""
@@ -157,7 +157,7 @@ CONTENT = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(octets=CONTENT, split=SPLITS, seven_bit=st.booleans())
 def test_content_is_passed_up_to_its_end_or_not_at_all(octets: bytes, split: Split, seven_bit: bool) -> None:
     """Against the plainest reading of RFC 5321 4.1.1.4, whatever the segments."""
@@ -190,7 +190,7 @@ def test_content_is_passed_up_to_its_end_or_not_at_all(octets: bytes, split: Spl
         assert (b"\r\n" + message)[len(passed) + 2 :] in (b"", b"\r", b"\r\n", b"\r\n.", b"\r\n.\r", b".", b".\r")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(line=st.lists(FRAGMENTS | st.binary(max_size=3), max_size=4).map(b"".join))
 def test_a_command_is_read_by_every_server_as_it_was_judged(line: bytes) -> None:
     """The verb of a well-formed line is the only one that any server could find in it."""
@@ -209,7 +209,7 @@ REPLY_STREAMS = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(octets=REPLY_STREAMS, split=SPLITS)
 def test_replies_are_cut_the_same_however_they_come(octets: bytes, split: Split) -> None:
     """Whole replies, in order, up to the first that is none."""
