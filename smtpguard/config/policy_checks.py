@@ -99,6 +99,10 @@ class CrossChecks:
                 for place, word in enumerate(_as_list(rule.get(condition))):
                     if isinstance(word, str) and (text := self._unknown_network(word)):
                         yield self._places.fault((*path, condition, place), f"{condition}: {text}")
+            reply = rule.get("reply")
+            if verb_of(name) in (b"MAIL", b"RCPT", b"DATA") and isinstance(reply, str) and reply.startswith("2"):
+                text = "reply: a 2yz here would promise what no mail server has accepted: use 4yz or 5yz"
+                yield self._places.fault((*path, "reply"), text)
             conditions = {"from", "from_not", "argument", "greeted", "esmtp", "tls", "authenticated", "listener"}
             conditional = bool(conditions & rule.keys())
             if not conditional and number + 1 < len(rules):

@@ -35,7 +35,7 @@ _WHEN: Final = {
     "SYNTAX": "a line outside the grammar; the connection is closed if its end or its content is in doubt",
     "UNKNOWN": "a verb that is never forwarded, whatever the policy",
     "NOT_IMPLEMENTED": "STARTTLS; BDAT, after its octets were swallowed",
-    "NO_ARGUMENT": "DATA, RSET, QUIT or STARTTLS with an argument",
+    "NO_ARGUMENT": "DATA, RSET or QUIT with an argument",
     "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply; the connection is closed",
     "BAD_CONTENT": "a message that servers could see end in different places; the connection is closed",
     "ONLY_QUIT": "any command after a banner of the backend that refuses service",

@@ -110,6 +110,8 @@ class Backend(Section):
         endpoint = parse_client(self.endpoint)
         if endpoint.kind == "unix" and self.bind:
             raise ValueError("bind: a unix socket has no source address: remove it, or connect by tcp:")
+        if self.bind and "bindAddress" in endpoint.options:
+            raise ValueError("bind: the endpoint has a bindAddress already: remove one of them")
         host = endpoint.option("host", 0)
         family = _family(host or "")
         for name, address in self.bind.items():

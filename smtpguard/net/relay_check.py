@@ -60,15 +60,18 @@ def ask(reactor: Any, endpoint: IStreamClientEndpoint, host: str, recipient: str
 # sendmail: 550 5.7.1 Relaying denied.  Postfix: 554 5.7.1 Relay access denied.  Exim: 550 relay not permitted.
 # qmail: 553 not in my list of allowed rcpthosts (#5.7.1).  OpenSMTPD: 550 Invalid recipient.
 _NO: Final = re.compile(r"\b5\.7\.\d|\brelay|rcpthosts|\binvalid recipient", re.IGNORECASE)
+_OTHER_REASON: Final = re.compile(r"\b5\.[1-6]\.\d")
 
 
-def _means_no(code: int, said: str) -> bool:
+def _means_no(code: int, said: str, rcpt: bool) -> bool:
     """True if a refusal is about who asks.
 
-    A 5yz may also mean that the recipient's domain takes no mail, or that HELO was not liked; the
-    same server may relay for everybody who asks better.
+    A 5yz may also mean that the recipient's domain takes no mail (5.1.x), or that HELO was not liked
+    (504, 5.5.x); the same server may relay for everybody who asks better.
     """
-    return code == 530 or (code >= 500 and _NO.search(said) is not None)
+    if code == 530 or (code >= 500 and _NO.search(said) is not None):
+        return True
+    return rcpt and code in (550, 551, 553, 554) and _OTHER_REASON.search(said) is None
 
 
 class _Asking(Protocol):
@@ -110,15 +113,13 @@ class _Asking(Protocol):
             self.give_up("")
 
     def _judge(self, code: int, said: str) -> Relaying:
-        asked_for_mail = self._asked.startswith(("MAIL", "RCPT"))
         if code < 300:
             return Relaying.RELAYS
+        rcpt = self._asked.startswith("RCPT")
         # The recipient may be quoted, and its name must not decide.
-        return (
-            Relaying.REFUSES
-            if asked_for_mail and _means_no(code, said.replace(self._recipient, ""))
-            else Relaying.UNKNOWN
-        )
+        if (rcpt or self._asked.startswith("MAIL")) and _means_no(code, said.replace(self._recipient, ""), rcpt):
+            return Relaying.REFUSES
+        return Relaying.UNKNOWN
 
     def give_up(self, why: str) -> None:
         """End the conversation, and report what was found before; `why` if that is nothing."""

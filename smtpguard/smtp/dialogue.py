@@ -241,6 +241,7 @@ class Dialogue:
             return False
         if isinstance(line, Fault):
             # A response to AUTH may be a password: its octets are not for the log.
+            self.tally.seen(UNKNOWN)
             sample = b"" if self.phase is Phase.SASL else self._buffer.sample(SAMPLE_OCTETS)
             self._refuse(Malformed(sample, line))
             return False
@@ -252,6 +253,7 @@ class Dialogue:
         if isinstance(command, Command) and command.verb in KNOWN_VERBS:
             self._known.password_may_come = False
         if first and is_other_protocol(command):
+            self.tally.seen(UNKNOWN)
             self._out.append(Refused("another protocol", line, closed=True))
             self._hang_up(answers.NOT_SMTP)
         elif isinstance(command, Malformed):

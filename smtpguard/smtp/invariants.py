@@ -32,12 +32,12 @@ def overrule(command: Command, verdict: Verdict) -> Verdict:
     """
     if verdict.action is Action.CLOSE or (verdict.action is Action.REPLY and command.verb != b"BDAT"):
         return verdict
-    if command.verb in WITHOUT_ARGUMENT and command.argument is not None:
-        return _ARGUMENT
     if command.verb == b"BDAT":
         return _NOT_COUNTED if chunk_size(command.argument) is None else _NOT_HERE
     if command.verb == b"STARTTLS":
         return _NOT_HERE
+    if command.verb in WITHOUT_ARGUMENT and command.argument is not None:
+        return _ARGUMENT
     return _NEVER if never_forwarded(command.verb) else verdict
 
 

@@ -57,7 +57,7 @@ class Knowledge:
     def allows_eight_bit(self, command: Command) -> bool:
         """True if octets >= 0x80 have one meaning in this command: SMTPUTF8 (RFC 6531 3.4), offered by
         the backend in its last EHLO and asked for by the client, and the octets are UTF-8."""
-        if self.seven_bit or b"SMTPUTF8" not in self._offers:
+        if self.seven_bit or _says_seven_bit(command) or b"SMTPUTF8" not in self._offers:
             return False
         asked = _says_smtputf8(command) if command.verb == b"MAIL" else self._utf8_mail
         if not asked or command.verb not in (b"MAIL", b"RCPT"):

@@ -36,8 +36,8 @@ NEVER_FORWARDED: Final = frozenset(
 NEVER_FORWARDED_PREFIX: Final = b"XPROXY"
 """XPROXY, XPROXYFROM, XPROXYTO: as NEVER_FORWARDED."""
 
-WITHOUT_ARGUMENT: Final = frozenset({b"DATA", b"RSET", b"QUIT", b"STARTTLS"})
-"""RFC 5321 4.1.1 and RFC 3207 4 give these no argument; servers differ on `DATA x`."""
+WITHOUT_ARGUMENT: Final = frozenset({b"DATA", b"RSET", b"QUIT"})
+"""RFC 5321 4.1.1 gives these no argument; servers differ on `DATA x`."""
 
 KNOWN_VERBS: Final = (
     CORE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from smtpguard.config.faults import Faulty
 from smtpguard.policy.decision import Decision, decide
 from smtpguard.policy.networks import UNIX_PEER, Peer
 from smtpguard.policy.profiles import PROFILES, reply_for
@@ -203,3 +204,11 @@ def test_clients_that_no_rule_tells_apart_share_a_judge() -> None:
     rules = policy("networks: {a: [10.0.0.0/8]}\nrulesets: {check_vrfy: [{from: a, action: forward}, {action: reply}]}")
     assert rules.judge_for(INSIDE, "x") is rules.judge_for(Peer.parse("10.9.9.9"), "x")
     assert rules.judge_for(INSIDE, "x") is not rules.judge_for(OUTSIDE, "x")
+
+
+@pytest.mark.parametrize("verb", ["mail", "rcpt", "data"])
+def test_no_rule_may_say_that_mail_was_accepted(verb: str) -> None:
+    """A 250 that no server gave is a message lost."""
+    with pytest.raises(Faulty, match="would promise what no mail server has accepted"):
+        policy(f'rulesets: {{check_{verb}: [{{action: reply, reply: "250 2.0.0 ok"}}]}}')
+    policy(f'rulesets: {{check_{verb}: [{{action: reply, reply: "451 4.7.1 later"}}]}}')

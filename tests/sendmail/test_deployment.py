@@ -86,6 +86,7 @@ def test_the_start_tells_who_gets_which_address(stock: RealSendmail, tmp_path: P
         ),
         ({"backend": {"endpoint": "tcp:127.0.0.1:2501"}, "listen": "tcp:2501"}, "is a listener of this guard"),
         ({"backend": "unix:/run/x", "listen": "unix:/run/x"}, "is a listener of this guard"),
+        ({"backend": {"endpoint": "tcp:127.0.0.1:1:bindAddress=127.0.0.2", "bind": "127.0.0.3"}}, "remove one of them"),
         ({"backend": {"endpoint": "unix:/run/x", "bind": "127.0.0.1"}}, "a unix socket has no source address"),
         ({"backend": {"endpoint": "tcp:\\:\\:1:1", "bind": "127.0.0.25"}}, "the families differ"),
         (
