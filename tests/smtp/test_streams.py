@@ -183,3 +183,16 @@ def test_the_judge_sees_what_a_forwarder_lets_through() -> None:
         if any(REFUSED & set(verbs_of(command)) for command in server.commands):
             leaks.add(stream.id)
     assert len(leaks) > 80
+
+
+@pytest.mark.parametrize("command", [b"DATA", b"data", b"AUTH LOGIN", b"AUTH", b"STARTTLS"])
+def test_input_in_the_same_segment_behind_a_command_whose_reply_it_needs(command: bytes) -> None:
+    """Neither is forwarded; octet by octet the command is, and the transcripts show what happens then."""
+    for source in ("203.0.113.9", "127.0.0.1"):
+        table = Table(source=source)
+        table.backend(b"220 mx\r\n")
+        table.take_client()
+        table.client(command + b"\r\nV")
+        assert table.take_client().startswith(b"554 5.5.0 ")
+        assert table.closed is not None
+        assert not table.to_backend
