@@ -10,8 +10,8 @@ class Bounds:
     """In octets, line ends included, but for the last."""
 
     line: int = 2000
-    """A command or SASL line.  RFC 5321 asks for 512, ESMTP parameters add some hundred; sendmail
-    without SASL splits at 2,047 and runs the tail as a command."""
+    """A command or SASL line.  RFC 5321 asks for 512, ESMTP parameters add some hundred; a server
+    that splits a longer line runs its tail as a command, and no buffer in use today is smaller."""
     queue: int = 65536
     """Input that waits for its turn.  A burst of 1,000 RCPT is about 40,000; the client is not read
     from while more than this waits."""

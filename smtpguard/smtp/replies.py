@@ -74,8 +74,8 @@ class BackendReply:
     """Every line as received."""
 
 
-# 3 digits, then SP, "-" or the line end (RFC 5321 4.2).  A CR inside the text is text: sendmail
-# echoes it, and splitting there is how one reply becomes two.
+# 3 digits, then SP, "-" or the line end (RFC 5321 4.2).  A CR inside the text is text: splitting there
+# is how one reply becomes two.
 _LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])[^\n\0]*)?\r\n")
 _FAULT_OCTETS: Final = 80
 """How much of a faulty reply is kept for the log."""
