@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -120,7 +120,7 @@ def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:
     for rules in model.rulesets.values():
         for rule in rules:
             for words in (rule.from_, rule.from_not):
-                inline = _inline(words or (), model)
+                inline = _inline(words or (), model.networks)
                 if inline:
                     blocks[_anonymous(inline)] = [parse_block(word) for word in inline]
     table = NetworkTable(blocks)
@@ -138,8 +138,9 @@ def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:
     return Policy(table, rule_sets, model.replies, banner, verbs), count
 
 
-def _inline(words: Iterable[str], model: PolicyModel) -> list[str]:
-    return [word for word in words if word not in model.networks]
+def _inline(words: Iterable[str], names: Container[str]) -> list[str]:
+    """Return the CIDRs among the words of a rule's list."""
+    return [word for word in words if word not in names]
 
 
 def _anonymous(inline: list[str]) -> str:
@@ -160,12 +161,12 @@ def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule
 
 def _rule(rule: RuleModel, table: NetworkTable, where: str) -> Rule:
     def bits(words: list[str]) -> int:
+        inline = _inline(words, table.names)
+        named = [word for word in words if word not in inline]
         total = 0
-        named = [word for word in words if word in table.names]
-        for name in named:
+        for name in [*named, *([_anonymous(inline)] if inline else [])]:
             total |= table.bits_of(name)
-        inline = [word for word in words if word not in named]
-        return total | (table.bits_of(_anonymous(inline)) if inline else 0)
+        return total
 
     return Rule(
         where,

@@ -46,8 +46,6 @@ from .verdict import Action, Judge, Verdict
 
 SAMPLE_OCTETS: Final = 256
 """How much of a refused line that is not complete goes to the log."""
-
-
 _CONTENT_END: Final = b"."
 """Stands for the end of data where the verb of the outstanding command is asked for."""
 
@@ -106,7 +104,7 @@ class Dialogue:
 
     def from_client(self, octets: bytes) -> list[Effect]:
         """The client sent `octets`."""
-        if self.phase is Phase.OVER:
+        if self.over:
             return []
         if self.phase is Phase.REPLY and self._sent and must_be_last(self._sent):
             self._buffer.append(octets)
@@ -121,7 +119,7 @@ class Dialogue:
 
     def from_backend(self, octets: bytes) -> list[Effect]:
         """The backend sent `octets`."""
-        if self.phase is Phase.OVER:
+        if self.over:
             return []
         self._reader.append(octets)
         try:
@@ -146,19 +144,19 @@ class Dialogue:
 
     def client_lost(self) -> list[Effect]:
         """The client is gone.  A message whose end the backend has not seen must not become one."""
-        if self.phase is not Phase.OVER:
+        if not self.over:
             self._close()
         return self._effects()
 
     def backend_unreachable(self) -> list[Effect]:
         """No connection to the backend could be made."""
-        if self.phase is not Phase.OVER:
+        if not self.over:
             self._hang_up(self._closing.unavailable)
         return self._effects()
 
     def backend_lost(self) -> list[Effect]:
         """The backend closed the connection."""
-        if self.phase is not Phase.OVER:
+        if not self.over:
             if self._outstanding == b"QUIT" or self.phase is Phase.REFUSED:
                 self._close()
             else:
@@ -178,7 +176,7 @@ class Dialogue:
 
     def timed_out(self) -> list[Effect]:
         """The time-out for `awaited` has passed."""
-        if self.phase is not Phase.OVER:
+        if not self.over:
             if self.awaited in CLIENT_OWES:
                 self._hang_up(self._closing.client_timeout, "time-out")
             else:
@@ -197,7 +195,7 @@ class Dialogue:
 
     def stop(self) -> list[Effect]:
         """The time for draining is over."""
-        if self.phase is not Phase.OVER:
+        if not self.over:
             self._hang_up(self._closing.shutdown, "shutdown")
         return self._effects()
 
@@ -240,8 +238,8 @@ class Dialogue:
                 self._close()
             return False
         if isinstance(line, Fault):
-            # A response to AUTH may be a password: its octets are not for the log.
             self.tally.seen(UNKNOWN)
+            # A response to AUTH may be a password: its octets are not for the log.
             sample = b"" if self.phase is Phase.SASL else self._buffer.sample(SAMPLE_OCTETS)
             self._refuse(Malformed(sample, line))
             return False
