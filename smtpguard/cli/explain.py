@@ -11,9 +11,12 @@ from ..journal import lines
 from ..journal.lines import Client, Style
 from ..policy.decision import Decision, decide
 from ..policy.networks import Peer
+from ..smtp import answers
 from ..smtp.answers import Closing
 from ..smtp.effects import Judged, Refused
 from ..smtp.grammar import Malformed
+from ..smtp.profiles import PROFILES
+from ..smtp.terms import Terms
 from ..smtp.verbs import DISCLOSING, PROBES
 from ..smtp.verdict import Action, Facts
 
@@ -38,9 +41,12 @@ from ..smtp.verdict import Action, Facts
     show_default=True,
     help="Form of the log line.",
 )
+@click.option(
+    "--profile", type=click.Choice(list(PROFILES)), default="default", show_default=True, help="Kind of mail server."
+)
 @click.argument("command")
 def explain(
-    policy: str, source: str, listener: str, ehlo: bool, tls: bool, auth: bool, style: str, command: str
+    policy: str, source: str, listener: str, ehlo: bool, tls: bool, auth: bool, style: str, profile: str, command: str
 ) -> int:
     """Show what the policy does with COMMAND: the rule, the reply and the log line."""
     try:
@@ -52,7 +58,8 @@ def explain(
     loaded = policy_file.load(policy_file.find(policy))
     facts = Facts(greeted=ehlo, esmtp=ehlo, tls=tls, authenticated=auth)
     line = os.fsencode(command)
-    decision = decide(loaded.policy, peer, line, Closing("localhost"), facts, listener)
+    terms = Terms(profile=PROFILES[profile])
+    decision = decide(loaded.policy, peer, line, Closing("localhost"), facts, listener, terms)
     names = loaded.policy.networks.names_in(loaded.policy.networks.classify(peer))
     rows = {
         "client": f"{peer.text} ({', '.join(names) or 'in no named network'})",
@@ -70,7 +77,9 @@ def explain(
 def _log_line(decision: Decision, client: Client, style: Style) -> str | None:
     line = decision.line
     if isinstance(line, Malformed):
-        event = Refused(line.fault.value, line.line, line.fault.ends_session, line.fault)
+        fault = line.fault
+        what = answers.in_line(fault, line.octet, 1) if fault.ends_session else fault.value
+        event = Refused(what, line.line, fault.ends_session, fault)
         return lines.refused(event, client, style).text
     if decision.verdict.action is Action.FORWARD and line.verb not in DISCLOSING | PROBES:
         return None

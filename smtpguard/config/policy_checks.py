@@ -26,11 +26,13 @@ class CrossChecks:
         data = document.data if isinstance(document.data, dict) else {}
         self._networks = _as_mapping(data.get("networks"))
         self._rulesets = _as_mapping(data.get("rulesets"))
+        self._choices = {key: _as_mapping(data.get(key)) for key in ("bare_newline", "early_input")}
         self._options = [o for o in _as_list(data.get("privacy_options")) if isinstance(o, str)]
         self._verbs = {v.upper() for v in _as_list(data.get("verbs")) if isinstance(v, str)}
 
     def faults(self) -> Iterator[Fault]:
         yield from self._network_faults()
+        yield from self._choice_faults()
         yield from self._option_faults()
         named: dict[bytes | None, str] = {None: ""}
         for name, rules in self._rulesets.items():
@@ -57,6 +59,13 @@ class CrossChecks:
                 yield self._places.fault(
                     ("networks", name), f"network {name!r} is empty: no client is in it", warning=True
                 )
+
+    def _choice_faults(self) -> Iterator[Fault]:
+        for key in ("bare_newline", "early_input"):
+            for name in self._choices[key]:
+                if name not in self._networks and name != "default":
+                    text = f"{key}: unknown network {name!r}{suggestion(name, [*map(str, self._networks), 'default'])}"
+                    yield self._places.fault((key, name), text, key=True)
 
     def _option_faults(self) -> Iterator[Fault]:
         known = [*privacy.OPTIONS, *privacy.NO_EFFECT]

@@ -10,24 +10,29 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Container, Iterable, Iterator
+from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import frozen
 
 from ..policy import privacy
 from ..policy.decision import Decision, decide
 from ..policy.networks import Block, NetworkTable, Peer, parse_block
-from ..policy.rules import Policy, Rule
+from ..policy.rules import ByNetwork, Manners, Policy, Rule
 from ..smtp.answers import Closing
+from ..smtp.budgets import Budgets
 from ..smtp.replies import Reply
+from ..smtp.terms import BareNewline, EarlyInput
 from ..smtp.verdict import Action, Facts
 from .faults import Fault, Faulty, suggestion
 from .models import validate
 from .policy_checks import CrossChecks, verb_of
 from .policy_models import PolicyModel, RuleModel, TestModel
 from .yaml_reader import Document, Places, read_file
+
+E = TypeVar("E", bound=Enum)
 
 SHIPPED: Final = ("internal-vrfy", "mailguard", "no-vrfy", "perimeter")
 
@@ -132,10 +137,22 @@ def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:
             _rule(rule, table, f"{places.file}:{places.of(('rulesets', name, number))[0]} {name}, rule {number + 1}")
             for number, rule in enumerate(rules)
         )
-    banner = None if model.banner == "unchanged" else Reply.parse(f"220 {model.banner}")
-    verbs = frozenset(verb.encode("ascii") for verb in model.verbs)
-    count = sum(map(len, rule_sets.values()))
-    return Policy(table, rule_sets, model.replies, banner, verbs), count
+    return Policy(table, rule_sets, _manners(model, table)), sum(map(len, rule_sets.values()))
+
+
+def _manners(model: PolicyModel, table: NetworkTable) -> Manners:
+    def by_network(choices: dict[str, str], kind: type[E], default: E) -> ByNetwork[E]:
+        named = [(table.bits_of(name), kind(value)) for name, value in choices.items() if name != "default"]
+        return ByNetwork(kind(choices.get("default", default.value)), named)
+
+    return Manners(
+        model.replies,
+        None if model.banner == "unchanged" else Reply.parse(f"220 {model.banner}"),
+        frozenset(verb.encode("ascii") for verb in model.verbs),
+        by_network(dict(model.bare_newline), BareNewline, BareNewline.REJECT),
+        by_network(dict(model.early_input), EarlyInput, EarlyInput.HOLD),
+        Budgets(**model.budgets.model_dump()),
+    )
 
 
 def _inline(words: Iterable[str], names: Container[str]) -> list[str]:

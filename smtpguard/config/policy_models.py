@@ -12,7 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..policy.networks import Peer, parse_block
-from ..policy.profiles import PROFILES
+from ..policy.reply_profiles import PROFILES
+from ..smtp.budgets import SENDMAIL
 from ..smtp.replies import Reply
 from .models import Section
 
@@ -69,6 +70,21 @@ def _expect(value: object) -> object:
     raise ValueError(f"{value!r} is none of forward, close or a reply code such as 252")
 
 
+def _by_network(value: object) -> object:
+    return value if isinstance(value, dict) else {"default": value}
+
+
+def _budgets(value: object) -> object:
+    if value == "sendmail":
+        return {}
+    if value == "off":
+        return dict.fromkeys(BudgetsModel.model_fields, 0)
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{value!r} is none of sendmail, off and a mapping such as {{vrfy: 6, bad: 25}}")
+
+
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Words = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
 
 
@@ -104,6 +120,17 @@ class RuleModel(Section):
         return self
 
 
+class BudgetsModel(Section):
+    """Refusals in one session before it is slowed; 0 is no budget."""
+
+    bad: Count = Field(SENDMAIL.bad, description="unknown verbs and lines that are no commands; the next one closes")
+    noop: Count = Field(SENDMAIL.noop, description="NOOP and VERB")
+    helo: Count = Field(SENDMAIL.helo, description="HELO and EHLO")
+    vrfy: Count = Field(SENDMAIL.vrfy, description="VRFY and EXPN together")
+    etrn: Count = Field(SENDMAIL.etrn, description="ETRN")
+    refused: Count = Field(SENDMAIL.refused, description="commands of every kind; the next one closes")
+
+
 class TestModel(Section):
     """One of the policy's own tests."""
 
@@ -127,6 +154,9 @@ class PolicyModel(Section):
     privacy_options: list[str] = []
     banner: Annotated[str, AfterValidator(_banner)] = "unchanged"
     verbs: list[Annotated[str, AfterValidator(_verb)]] = []
+    bare_newline: Annotated[dict[str, Literal["reject", "normalize"]], BeforeValidator(_by_network)] = {}
+    early_input: Annotated[dict[str, Literal["hold", "reject"]], BeforeValidator(_by_network)] = {}
+    budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = BudgetsModel()
     rulesets: dict[str, list[RuleModel]] = {}
     tests: list[TestModel] = []
 

@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..policy.profiles import PROFILES, reply_for
+from ..policy.reply_profiles import PROFILES, reply_for
 from ..smtp import answers
 from ..smtp.answers import Closing
+from ..smtp.grammar import Fault
+from ..smtp.profiles import PROFILES as BACKEND_PROFILES
 from ..smtp.replies import Reply
 from ..smtp.verbs import CORE, DISCLOSING, KNOWN_VERBS, NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OBSOLETE, PROBES
 from .settings import LONGEST_WAIT, Backend, Dns, Limits, Listener, Log, Settings, Timeouts
@@ -32,17 +34,18 @@ _SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
 }
 
 _WHEN: Final = {
-    "SYNTAX": "a line outside the grammar; the connection is closed if its end or its content is in doubt",
-    "UNKNOWN": "a verb that is never forwarded, whatever the policy",
-    "NOT_IMPLEMENTED": "STARTTLS; BDAT, after its octets were swallowed",
+    "SYNTAX": "a line outside the grammar whose end is beyond doubt",
+    "UNKNOWN": "a verb that is never forwarded, or that the backend's profile does not know",
+    "NOT_IMPLEMENTED": "STARTTLS; BDAT under `chunking: hide`, after its octets were swallowed",
     "NO_ARGUMENT": "DATA, RSET or QUIT with an argument",
-    "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply; the connection is closed",
-    "BAD_CONTENT": "a message that servers could see end in different places; the connection is closed",
+    "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply, and, under `early_input: reject`, before "
+    "the banner or behind EHLO or HELO; the connection is closed",
+    "NO_CHUNK": "a BDAT before the EHLO reply had CHUNKING and a RCPT was accepted, or behind a refused one",
     "ONLY_QUIT": "any command after a banner of the backend that refuses service",
-    "NOT_SMTP": "a first line of HTTP or another protocol; the connection is closed",
+    "NOT_SMTP": "a first line of HTTP, TLS or another protocol; the connection is closed",
     "unavailable": "the backend cannot be reached, or the relay check has no answer yet",
     "busy": "`limits.sessions` or `limits.sessions_per_address` is reached",
-    "too_many": "the guard has answered `limits.refused` commands of the session",
+    "too_many": "a budget of the session is used up, see `budgets` in the policy",
     "shutdown": "the guard is stopping",
     "backend_lost": "the backend closed the connection",
     "backend_fault": "the backend sent what is no reply, or one that nothing asked for",
@@ -69,6 +72,15 @@ _QUOTES: Final = (
 )
 
 
+_ABOUT_PROFILES: Final = (
+    "`backend: {profile: NAME}`. A profile refuses what this kind of server could read otherwise than the guard does: "
+    "`smtpguard check --config FILE` tells what and why. Lengths are in octets, line ends included; a line that is "
+    "too long closes the session. A verb that is not in the list is answered by the guard, unless `verbs` in the "
+    "policy declares it."
+)
+_PROFILE_HEAD: Final = ("profile", "for", "command", "AUTH", "its exchange", "message line", "octets > 0x7f", "verbs")
+
+
 def settings_markdown() -> str:
     """Return docs/settings.md."""
     parts = [
@@ -84,6 +96,7 @@ def settings_markdown() -> str:
         if text:
             parts.append(text)
         parts.append(_table(("key", "default", "unit", "flag", "meaning"), _rows(model)))
+    parts += ["## Backend profiles", _ABOUT_PROFILES, _table(_PROFILE_HEAD, _backend_profile_rows())]
     parts += ["## Endpoint strings", _table(("for", "form", "remark"), _ENDPOINTS), _QUOTES]
     return "\n\n".join(parts) + "\n"
 
@@ -143,6 +156,15 @@ def _range(field: FieldInfo) -> str:
     return ", ".join(text.format(bound) for text, bound in bounds if (text, bound) not in said_once)
 
 
+def _backend_profile_rows() -> Iterator[tuple[str, ...]]:
+    for profile in BACKEND_PROFILES.values():
+        verbs = "any" if profile.verbs is None else " ".join(sorted(map(bytes.decode, profile.verbs)))
+        body = "any" if profile.body_line is None else str(profile.body_line)
+        eighth = "refused" if profile.seven_bit else "passed"
+        lengths = str(profile.line), str(profile.auth), str(profile.response), body
+        yield f"`{profile.name}`", profile.about, *lengths, eighth, verbs
+
+
 def _profile_rows() -> Iterator[tuple[str, ...]]:
     kinds = (DISCLOSING, PROBES, frozenset({b"HELP", b"VERB", b"ONEX", b"XUSR"}), OBSOLETE, CORE)
     ordered: list[bytes] = []
@@ -163,6 +185,10 @@ def _local_rows() -> Iterator[tuple[str, ...]]:
         for name, reply in vars(holder).items():
             if isinstance(reply, Reply):
                 yield str(reply), _WHEN[name]
+    for where, bad in (("a line", answers.bad_line), ("a message", answers.bad_content)):
+        for fault in (Fault.BARE_LF, Fault.TOO_LONG):
+            reply = bad(fault, 17, 3)
+            yield str(reply), f"for instance: {where} that servers could read differently; the connection is closed"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from attrs import frozen
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
+from ..smtp.profiles import PROFILES
 from .endpoints import parse_client, parse_server
 from .faults import Fault, Faulty, suggestion
 from .models import Section, validate
@@ -104,6 +105,19 @@ class Backend(Section):
         {},
         description="source address towards the backend: one for all, or by network of the policy, and `default`",
     )
+    profile: Literal["default", "sendmail-legacy", "sendmail", "postfix", "exim", "qmail", "opensmtpd", "exchange"] = (
+        Field("default", description="what kind of server it is, see below")
+    )
+    chunking: Literal["hide", "forward"] = Field(
+        "hide", description="whether BDAT (RFC 3030) is refused and kept out of the EHLO reply, or forwarded"
+    )
+
+    @model_validator(mode="after")
+    def _chunkable(self) -> Backend:
+        profile = PROFILES[self.profile]
+        if self.chunking == "forward" and not profile.knows(b"BDAT"):
+            raise ValueError(f"chunking: {profile.name} knows no BDAT: remove `chunking: forward`")
+        return self
 
     @model_validator(mode="after")
     def _bindable(self) -> Backend:
@@ -150,18 +164,9 @@ class Limits(Section):
         description="sessions at once from one address; the network named `internal` is exempt",
         json_schema_extra=_unit("sessions"),
     )
-    line: Octets = Field(
-        2000, ge=512, le=2000, description="octets of a command line; above 2,000 some servers split it"
-    )
     queue: Octets = Field(65536, ge=4096, description="octets of input that wait for their turn")
     reply_line: Octets = Field(16384, ge=512, description="octets of one line of a backend's reply")
     reply: Octets = Field(1048576, ge=16384, description="octets of a backend's reply")
-    refused: int = Field(
-        1000,
-        ge=0,
-        description="commands answered by the guard in one session, then 421; 0 for no bound; `internal` is exempt",
-        json_schema_extra=_unit("commands"),
-    )
 
 
 class Timeouts(Section):

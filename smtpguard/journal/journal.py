@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from ..policy.networks import Peer
-from ..smtp.effects import BackendFault, Judged, Refused
+from ..smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
 from . import lines
 from .lines import Client, Level, Line, Style
 
@@ -113,6 +113,12 @@ class SessionJournal:
     def refused(self, event: Refused) -> None:
         level = Level.VIOLATION if event.closed else Level.COMMAND
         self._write(level, lambda c: lines.refused(event, c, self._style))
+
+    def normalized(self, event: Normalized) -> None:
+        self._write(Level.COMMAND, lambda c: lines.normalized(event, c, self._style))
+
+    def over_budget(self, event: OverBudget) -> None:
+        self._write(Level.COMMAND, lambda c: lines.over_budget(event, c, self._style))
 
     def backend_fault(self, event: BackendFault) -> None:
         self._write(Level.BACKEND, lambda c: lines.backend_fault(event, c, self._style))

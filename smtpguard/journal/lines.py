@@ -17,7 +17,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from ..policy.networks import Peer
-from ..smtp.effects import BackendFault, Judged, Refused
+from ..smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
 from ..smtp.verbs import KNOWN_VERBS, PROBES
 from ..smtp.verdict import Action
 
@@ -130,6 +130,21 @@ def refused(event: Refused, client: Client, style: Style) -> Line:
     return Line(
         level, syslog.LOG_NOTICE, "violation", text, {"what": event.what, "line": shown, "closed": event.closed}
     )
+
+
+def normalized(event: Normalized, client: Client, style: Style) -> Line:
+    """A bare LF that was forwarded as CRLF, because the policy says so."""
+    place = _classic_name(client) if style is Style.CLASSIC else str(client)
+    text = f"{place}: {event.where} replaced by CRLF"
+    return Line(Level.COMMAND, syslog.LOG_INFO, "normalized", text, {"what": event.where})
+
+
+def over_budget(event: OverBudget, client: Client, style: Style) -> Line:
+    """A session that is slowed, or closed, from now on; in the form of sendmail's `checksmtpattack`."""
+    place = _classic_name(client) if style is Style.CLASSIC else str(client)
+    verb = event.verb.decode("ascii") if event.verb in KNOWN_VERBS else "UNKNOWN"
+    text = f"{place}: possible SMTP attack: command={verb}, count={event.count}"
+    return Line(Level.COMMAND, syslog.LOG_INFO, "over-budget", text, {"verb": verb, "count": event.count})
 
 
 def backend_fault(event: BackendFault, client: Client, style: Style) -> Line:

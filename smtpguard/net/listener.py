@@ -7,9 +7,8 @@ mail server that may be used, gets a 421 at once and costs no connection to the 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Any
 
-from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -22,12 +21,11 @@ from ..policy.rules import Policy
 from ..smtp.answers import Closing
 from ..smtp.bounds import Bounds
 from ..smtp.dialogue import Dialogue
+from ..smtp.profiles import PROFILES
 from ..smtp.replies import Reply
+from ..smtp.terms import Terms
 from .backend import BackendConnector
 from .session import ClientSide, Session
-
-INTERNAL: Final = "internal"
-"""The network whose clients have no limit of sessions per address, nor of refused commands."""
 
 
 class Reception:
@@ -48,11 +46,12 @@ class Reception:
         self._backend = backend
         self._ids = SessionIds()
         self._of_peer: Counter[Peer] = Counter()
-        networks = policy.networks
-        self._unlimited = networks.bits_of(INTERNAL) if INTERNAL in networks.names else 0
         limits = settings.limits
-        self._bounds = Bounds(limits.line, limits.queue, limits.reply_line, limits.reply, limits.refused)
-        self._bounds_inside = evolve(self._bounds, refused=0)
+        self._terms = Terms(
+            Bounds(limits.queue, limits.reply_line, limits.reply),
+            PROFILES[settings.backend.profile],
+            chunking=settings.backend.chunking == "forward",
+        )
 
     def accept(self, client: ClientSide, listener: str) -> Session | None:
         """Make a session for a new client, or turn it away."""
@@ -69,8 +68,8 @@ class Reception:
             client.transport.loseConnection()
             return None
         journal.connected(listener)
-        bounds = self._bounds_inside if self._is_internal(peer) else self._bounds
-        dialogue = Dialogue(self._policy.judge_for(peer, listener), self.closing, bounds, self._policy.banner)
+        terms = self._policy.terms_for(peer, self._terms)
+        dialogue = Dialogue(self._policy.judge_for(peer, listener), self.closing, terms)
 
         def ended(session: Session) -> None:
             self.sessions.discard(session)
@@ -84,15 +83,16 @@ class Reception:
         session.begin(lambda protocol: self._backend.connect(protocol, peer))
         return session
 
-    def _is_internal(self, peer: Peer) -> bool:
-        return bool(self._policy.networks.classify(peer) & self._unlimited)
-
     def _no_room(self, peer: Peer) -> tuple[Reply, str] | None:
         if self.closed_because is not None:
             return self.closing.unavailable, self.closed_because
         if len(self.sessions) >= self._limits.sessions:
             return self.closing.busy, f"{self._limits.sessions} sessions (limits.sessions)"
-        if peer.family and self._of_peer[peer] >= self._limits.sessions_per_address and not self._is_internal(peer):
+        if (
+            peer.family
+            and self._of_peer[peer] >= self._limits.sessions_per_address
+            and not self._policy.is_internal(peer)
+        ):
             return (
                 self.closing.busy,
                 f"{self._limits.sessions_per_address} sessions from one address (limits.sessions_per_address)",

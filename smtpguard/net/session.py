@@ -21,7 +21,18 @@ from zope.interface import implementer
 from ..config.settings import Timeouts
 from ..journal.journal import SessionJournal
 from ..smtp.dialogue import Dialogue
-from ..smtp.effects import BackendFault, Close, Effect, Judged, Refused, ToBackend, ToClient, Wait
+from ..smtp.effects import (
+    BackendFault,
+    Close,
+    Effect,
+    Judged,
+    Normalized,
+    OverBudget,
+    Refused,
+    ToBackend,
+    ToClient,
+    Wait,
+)
 from ..smtp.phases import Awaited
 
 Connect = Callable[["BackendSide"], Deferred[Any]]
@@ -167,6 +178,10 @@ class Session:
                     self._journal.judged(effect)
                 case Refused():
                     self._journal.refused(effect)
+                case Normalized():
+                    self._journal.normalized(effect)
+                case OverBudget():
+                    self._journal.over_budget(effect)
                 case BackendFault():
                     self._journal.backend_fault(effect)
                 case Wait(seconds):

@@ -10,10 +10,11 @@ from attrs import frozen
 
 from ..smtp import answers
 from ..smtp.answers import Closing
-from ..smtp.bounds import Bounds
-from ..smtp.grammar import Command, Fault, Malformed, parameters, parse
+from ..smtp.grammar import Command, Fault, Malformed, eight_bit_at, parameters
+from ..smtp.intake import Intake
 from ..smtp.invariants import overrule
 from ..smtp.replies import Reply
+from ..smtp.terms import Terms
 from ..smtp.verdict import Action, Facts, Verdict
 from .networks import Peer
 from .rules import Policy
@@ -49,30 +50,42 @@ class Decision:
 
 
 def decide(
-    policy: Policy, peer: Peer, line: bytes, closing: Closing, facts: Facts = ASSUMED, listener: str = ""
+    policy: Policy,
+    peer: Peer,
+    line: bytes,
+    closing: Closing,
+    facts: Facts = ASSUMED,
+    listener: str = "",
+    terms: Terms | None = None,
 ) -> Decision:
     """Decide about `line`, which has no line end yet."""
-    parsed = _parse(line + b"\r\n")
+    terms = policy.terms_for(peer, terms or Terms())
+    parsed = _parse(line + b"\r\n", terms)
     if isinstance(parsed, Malformed):
-        action = Action.CLOSE if parsed.fault.ends_session else Action.REPLY
-        return Decision(parsed, Verdict(action, answers.SYNTAX, rule=f"grammar: {parsed.fault.value}"))
-    verdict = overrule(parsed, policy.judge_for(peer, listener).judge(parsed, facts))
+        fault = parsed.fault
+        rule = f"grammar: {fault.value}"
+        if fault.ends_session:
+            return Decision(parsed, Verdict(Action.CLOSE, answers.bad_line(fault, parsed.octet, 1), rule=rule))
+        return Decision(parsed, Verdict(Action.REPLY, answers.SYNTAX, rule=rule))
+    verdict = overrule(parsed, policy.judge_for(peer, listener).judge(parsed, facts), terms)
     if verdict.action is Action.CLOSE and verdict.reply is None:
         verdict = Verdict(verdict.action, closing.policy, verdict.delay, verdict.rule)
     return Decision(parsed, verdict)
 
 
-def _parse(line: bytes) -> Command | Malformed:
+def _parse(line: bytes, terms: Terms) -> Command | Malformed:
     """Read a line as a session does that has offered and been asked for SMTPUTF8 where the line needs it."""
-    if len(line) > Bounds().line:
-        return Malformed(line, Fault.TOO_LONG)
-    parsed = parse(line)
+    intake = Intake(terms)
+    intake.lines = 1  # the greeting was the first
+    intake.append(line)
+    parsed = intake.take_command()
+    assert parsed is not None
     if isinstance(parsed, Command) and not line.isascii():
         utf8 = parsed.verb == b"RCPT" or (parsed.verb == b"MAIL" and b"SMTPUTF8" in parameters(parsed.argument))
         try:
             line.decode("utf-8")
         except UnicodeDecodeError:
             utf8 = False
-        if not utf8:
-            return Malformed(line, Fault.EIGHT_BIT)
+        if not utf8 or terms.profile.seven_bit:
+            return Malformed(line, Fault.EIGHT_BIT, eight_bit_at(line) + 1)
     return parsed

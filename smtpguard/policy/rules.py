@@ -8,18 +8,22 @@ conditions that can change within a session.  The first rule that matches wins; 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ..smtp.budgets import SENDMAIL, Budgets
 from ..smtp.grammar import Command
 from ..smtp.replies import Reply
+from ..smtp.terms import BareNewline, EarlyInput, Terms
 from ..smtp.verbs import CORE, KNOWN_VERBS
 from ..smtp.verdict import Action, Facts, Verdict
 from .networks import NetworkTable, Peer
-from .profiles import reply_for
+from .reply_profiles import reply_for
+
+T = TypeVar("T")
 
 OTHER: Final = b"OTHER"
 """Key of check_other, the rule set of every verb that has none of its own and is not in CORE."""
@@ -148,24 +152,66 @@ class ClientJudge:
         return rule_set
 
 
+INTERNAL: Final = "internal"
+"""The network whose clients have no budgets, and no limit of sessions per address."""
+
+
+class ByNetwork(Generic[T]):
+    """A value for each client: that of the first network listed that has it, else the default."""
+
+    def __init__(self, default: T, choices: Iterable[tuple[int, T]] = ()) -> None:
+        self._default = default
+        self._choices = tuple(choices)
+
+    def of(self, bits: int) -> T:
+        """Return the value for a client with these bits of a NetworkTable."""
+        return next((value for bit, value in self._choices if bits & bit), self._default)
+
+
+@frozen
+class Manners:
+    """What a policy says besides its rules."""
+
+    replies: str = "sendmail"
+    """The reply profile."""
+    banner: Reply | None = None
+    """None for the backend's own."""
+    verbs: frozenset[bytes] = frozenset()
+    """Declared by the site, upper case."""
+    bare_newline: ByNetwork[BareNewline] = field(factory=lambda: ByNetwork(BareNewline.REJECT))
+    early_input: ByNetwork[EarlyInput] = field(factory=lambda: ByNetwork(EarlyInput.HOLD))
+    budgets: Budgets = SENDMAIL
+
+
 class Policy:
     """A policy as a whole."""
 
     def __init__(
-        self,
-        networks: NetworkTable,
-        rule_sets: Mapping[bytes, tuple[Rule, ...]],
-        profile: str = "sendmail",
-        banner: Reply | None = None,
-        verbs: frozenset[bytes] = frozenset(),
+        self, networks: NetworkTable, rule_sets: Mapping[bytes, tuple[Rule, ...]], manners: Manners | None = None
     ) -> None:
         self.networks = networks
-        self.banner = banner
-        """None for the backend's own."""
         self._rule_sets = dict(rule_sets)
-        self._profile = profile
-        self._verbs = KNOWN_VERBS | verbs
+        self._manners = manners or Manners()
+        self._verbs = KNOWN_VERBS | self._manners.verbs
+        self._internal = networks.bits_of(INTERNAL) if INTERNAL in networks.names else 0
         self._judges: dict[tuple[int, str], ClientJudge] = {}
+
+    def is_internal(self, peer: Peer) -> bool:
+        """True for a client in the network named `internal`."""
+        return bool(self.networks.classify(peer) & self._internal)
+
+    def terms_for(self, peer: Peer, terms: Terms) -> Terms:
+        """Return `terms`, which are the same for all clients, with what this policy grants this one."""
+        bits = self.networks.classify(peer)
+        manners = self._manners
+        return evolve(
+            terms,
+            bare_newline=manners.bare_newline.of(bits),
+            early_input=manners.early_input.of(bits),
+            budgets=None if bits & self._internal else manners.budgets,
+            banner=manners.banner,
+            verbs=manners.verbs,
+        )
 
     def judge_for(self, peer: Peer, listener: str) -> ClientJudge:
         """Return the judge for a client; the same for all that no rule tells apart."""
@@ -175,7 +221,7 @@ class Policy:
         if judge is None:
             judge = self._judges[key] = ClientJudge(
                 {
-                    verb: RuleSet(tuple(rule for rule in rules if rule.is_for(*key)), self._profile)
+                    verb: RuleSet(tuple(rule for rule in rules if rule.is_for(*key)), self._manners.replies)
                     for verb, rules in self._rule_sets.items()
                 },
                 self._verbs,

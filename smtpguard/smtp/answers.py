@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .grammar import Fault
 from .replies import Reply
 
 SYNTAX: Final = Reply.parse("500 5.5.2 Syntax error, command unrecognized")
@@ -15,9 +16,43 @@ UNKNOWN: Final = Reply.parse("500 5.5.1 Command unrecognized")
 NOT_IMPLEMENTED: Final = Reply.parse("502 5.5.1 Command not implemented")
 NO_ARGUMENT: Final = Reply.parse("501 5.5.4 No argument is allowed here")
 OUT_OF_TURN: Final = Reply.parse("554 5.5.0 SMTP protocol error: input sent before the reply it depends on")
-BAD_CONTENT: Final = Reply.parse("550 5.6.0 Message content has a bare CR, bare LF, NUL or undeclared 8-bit octet")
+NO_CHUNK: Final = Reply.parse("503 5.5.1 BDAT needs an EHLO reply with CHUNKING and an accepted RCPT")
 ONLY_QUIT: Final = Reply.parse("503 5.5.1 No service here; only QUIT is accepted")
 NOT_SMTP: Final = Reply.parse("554 5.5.0 This is a mail server; your client speaks another protocol")
+
+_READ_MORE: Final = {
+    Fault.BARE_LF: "; lines end in CRLF, see RFC 5321 section 2.3.8",
+    Fault.BARE_CR: "; lines end in CRLF, see RFC 5321 section 2.3.8",
+    Fault.NUL: "; see RFC 5321 section 4.5.2",
+    Fault.CONTROL: "; see RFC 5321 section 4.1.2",
+    Fault.EIGHT_BIT: "; see RFC 6152 and RFC 6531",
+    Fault.TOO_LONG: "; see RFC 5321 section 4.5.3.1",
+    Fault.NOT_BASE64: "; see RFC 4954 section 4",
+}
+
+
+def in_line(fault: Fault, octet: int, line: int) -> str:
+    """Return a fault with its place, both numbers from 1: `bare linefeed (LF) in octet 5 of line 2`."""
+    return f"{fault.value} in {f'octet {octet} of ' if octet else ''}line {line}"
+
+
+def in_message(fault: Fault, octet: int, line: int) -> str:
+    """The same for an octet of a message: `bare linefeed (LF) in octet 345 of the message, line 12`."""
+    return f"{fault.value} in octet {octet} of the message, line {line}"
+
+
+def bad_line(fault: Fault, octet: int, line: int) -> Reply:
+    """Return the reply to a line that ends the session; it says where to look and where to read more."""
+    return _plainly("500 5.5.2", in_line(fault, octet, line), fault)
+
+
+def bad_content(fault: Fault, octet: int, line: int) -> Reply:
+    """The same for a message."""
+    return _plainly("550 5.6.0", in_message(fault, octet, line), fault)
+
+
+def _plainly(codes: str, fault_at: str, fault: Fault) -> Reply:
+    return Reply.parse(f"{codes} {fault_at[0].upper()}{fault_at[1:]}{_READ_MORE.get(fault, '')}")
 
 
 class Closing:
@@ -35,5 +70,5 @@ class Closing:
         self.client_timeout = reply("4.4.2", "Time-out waiting for input, closing connection")
         self.backend_timeout = reply("4.4.2", "Time-out waiting for the mail server")
         self.internal = reply("4.3.0", "Internal error, try again later")
-        self.too_many = reply("4.7.0", "Too many refused commands, closing connection")
+        self.too_many = reply("4.7.0", "Too many bad commands; closing connection")
         self.policy = reply("4.7.0", "Closing connection by local policy")

@@ -3,9 +3,13 @@
 Contract: `Content.feed` returns the octets that may go to the backend now, and once the end of data
 has come, what the client sent behind it.  End of data is CRLF.CRLF and nothing else (RFC 5321
 4.1.1.4).  Bare CR, bare LF and NUL raise `ContentFault`, since servers disagree on whether they end
-a line, and so on whether a dot behind them ends the message; an octet above 0x7f does the same where
-the backend was told that the message is 7-bit, since some servers then drop the eighth bit and see
-another octet.  The piece in which the fault stands is never forwarded.
+a line, and so on whether a dot behind them ends the message.  So does an octet above 0x7f where the
+backend was told that the message is 7-bit, since some servers then drop the eighth bit and see
+another octet; and a line over `line`, where the backend takes the rest for the next line.  The piece
+in which the fault stands is never forwarded.
+
+With `normalize`, and only then, a bare LF goes on as CRLF.  It still ends nothing: a dot behind it is
+stuffed, and so is a dot that fills a line whose end is a bare LF.
 
 What could yet become an end of data is held back, so that the backend never holds `CRLF .` from a
 client that then goes away: a server that reads it at end of file may take it for the end.
@@ -13,35 +17,64 @@ client that then goes away: a server that reads it at end of file may take it fo
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from .grammar import Fault
 
 _END: Final = b"\r\n.\r\n"
+_HELD: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
+"""What the end of a piece could be the beginning of an end of data with, longest first."""
+_HELD_NORMALIZING: Final = (b"\r\n.\n", *_HELD[:3], b"\n", b"\r")
+"""Likewise, and what a dot that comes next, or the line end behind a dot, would change."""
+_FAULTS: Final = {
+    Fault.BARE_CR: re.compile(rb"\r(?!\n)"),
+    Fault.BARE_LF: re.compile(rb"(?<!\r)\n"),
+    Fault.NUL: re.compile(rb"\0"),
+    Fault.EIGHT_BIT: re.compile(rb"[\x80-\xff]"),
+}
+# A bare LF with a dot behind it, or a dot between CRLF and a bare LF.
+_TO_MEND: Final = re.compile(rb"(?<!\r)\n(\.?)|(?<=\r\n)\.(?=\n)")
 
 
 class ContentFault(Exception):
-    """An octet in the content that servers read differently; `position` counts from the first octet
-    of the message, 0-based."""
+    """An octet in the content that servers read differently."""
 
-    def __init__(self, fault: Fault, position: int) -> None:
+    def __init__(self, fault: Fault, position: int, line: int) -> None:
         super().__init__(fault.value)
         self.fault = fault
         self.position = position
+        """Counted from the first octet of the message, 0-based."""
+        self.line = line
+        """The line of the message, counted from 1."""
 
 
 class Content:
-    """The content of one message (RFC 5321 3.3: from the 354 to the end of data)."""
+    """The content of one message (RFC 5321 3.3: from the 354 to the end of data).
 
-    __slots__ = ("_held", "_passed", "_seven_bit", "_skip", "ended")
+    `line` is the longest line that may pass, its end included, or None; `after_bare_lf` says that the
+    DATA command's own line ended in one.
+    """
 
-    def __init__(self, *, seven_bit: bool) -> None:
+    __slots__ = ("_held", "_holds", "_line", "_lines", "_normalize", "_passed", "_seven_bit", "_skip", "_width",
+                 "bare", "ended")  # fmt: skip
+
+    def __init__(
+        self, *, seven_bit: bool, line: int | None = None, normalize: bool = False, after_bare_lf: bool = False
+    ) -> None:
         self._seven_bit = seven_bit
-        # The line end of the DATA command counts as the first CRLF: a message may be empty.  It is
+        self._line = line
+        self._normalize = normalize
+        self._holds = _HELD_NORMALIZING if normalize else _HELD
+        # The line end of the DATA command counts as the first one: a message may be empty.  It is
         # put in front of the first octets and not passed on.
-        self._held = b"\r\n"
-        self._skip = 2
-        self._passed = 0
+        self._held = b"\n" if after_bare_lf else b"\r\n"
+        self._skip = len(self._held)
+        self._passed = 0  # octets of the client's, behind the first line end
+        self._lines = 0  # line ends of the client's, the first one included
+        self._width = 0  # octets passed behind the last of them
+        self.bare: tuple[int, int] | None = None
+        """Position and line of the first bare LF that was replaced."""
         self.ended = False
 
     def feed(self, octets: bytes) -> tuple[bytes, bytes]:
@@ -57,53 +90,74 @@ class Content:
             self._held = b""
         self._check(octets)
         if not self.ended:
-            keep = _undecided(octets)
+            keep = next((held for held in self._holds if octets.endswith(held)), b"")
+            self._held = keep
             if keep:
-                self._held = octets[-keep:]
-                octets = octets[:-keep]
-            else:
-                self._held = b""
-        if self._skip and octets:
-            octets = octets[self._skip :]
-            self._skip = 0
-        self._passed += len(octets)
-        return octets, rest
+                octets = octets[: -len(keep)]
+        if not octets:
+            return b"", rest
+        ready = self._mend(octets) if self._normalize else octets
+        skip, self._skip = self._skip, 0
+        self._passed += len(octets) - skip
+        self._lines += octets.count(b"\n")
+        newline = octets.rfind(b"\n")
+        self._width = len(octets) - newline - 1 if newline >= 0 else self._width + len(octets)
+        # The first line end is CRLF by now, also where it was bare.
+        return ready[2:] if skip else ready, rest
 
     def _check(self, octets: bytes) -> None:
         pairs = octets.count(b"\r\n")
-        # A CR at the very end is undecided, not bare.
-        trailing = octets.endswith(b"\r")
-        if octets.count(b"\n") != pairs:
-            raise self._fault(Fault.BARE_LF, octets)
-        if octets.count(b"\r") - trailing != pairs:
-            raise self._fault(Fault.BARE_CR, octets)
-        if b"\0" in octets:
-            raise self._fault(Fault.NUL, octets)
-        if self._seven_bit and not octets.isascii():
-            raise self._fault(Fault.EIGHT_BIT, octets)
+        if (
+            (octets.count(b"\n") != pairs and not self._normalize)
+            # A CR at the very end is undecided, not bare.
+            or octets.count(b"\r") - octets.endswith(b"\r") != pairs
+            or b"\0" in octets
+            or (self._seven_bit and not octets.isascii())
+            or (self._line is not None and self._too_wide(octets) is not None)
+        ):
+            raise self._first_fault(octets)
 
-    def _fault(self, fault: Fault, octets: bytes) -> ContentFault:
-        return ContentFault(fault, self._passed - self._skip + _position(fault, octets))
+    def _first_fault(self, octets: bytes) -> ContentFault:
+        """Return the fault that stands first, which is the same however the octets were cut."""
+        # The CR of a line end that is not there yet is in no pattern's way: `octets` ends with it.
+        found = [
+            (match.start(), fault)
+            for fault, pattern in _FAULTS.items()
+            if (match := pattern.search(octets, 0, len(octets) - octets.endswith(b"\r"))) is not None
+            and (fault is not Fault.BARE_LF or not self._normalize)
+            and (fault is not Fault.EIGHT_BIT or self._seven_bit)
+        ]
+        wide = None if self._line is None else self._too_wide(octets)
+        if wide is not None:
+            found.append((wide, Fault.TOO_LONG))
+        at, fault = min(found, key=lambda pair: pair[0])
+        return self._fault(fault, at, octets)
 
+    def _too_wide(self, octets: bytes) -> int | None:
+        """Return where the first line goes over its bound, None if none does."""
+        assert self._line is not None
+        widest = self._line - 2 - self._normalize  # a line may yet get a dot in front
+        start = -self._width
+        for piece in octets.split(b"\n"):
+            end = max(start, 0) + len(piece)
+            if end - start - piece.endswith(b"\r") > widest:
+                return start + widest
+            start = end + 1
+        return None
 
-def _position(fault: Fault, octets: bytes) -> int:
-    """Return where in `octets` the first `fault` stands; only called when there is one."""
-    for at, octet in enumerate(octets):
-        match fault:
-            case Fault.BARE_LF if octet == 0x0A and octets[at - 1 : at] != b"\r":
-                return at
-            case Fault.BARE_CR if octet == 0x0D and octets[at + 1 : at + 2] not in (b"\n", b""):
-                return at
-            case Fault.NUL if octet == 0:
-                return at
-            case Fault.EIGHT_BIT if octet >= 0x80:
-                return at
-    raise AssertionError(fault)
+    def _mend(self, octets: bytes) -> bytes:
+        def mend(match: re.Match[bytes]) -> bytes:
+            dot = match.group(1)
+            if dot is None:
+                return b".."
+            if self.bare is None and match.start() >= self._skip:
+                fault = self._fault(Fault.BARE_LF, match.start(), octets)
+                self.bare = fault.position, fault.line
+            return b"\r\n.." if dot else b"\r\n"
 
+        return _TO_MEND.sub(mend, octets)
 
-def _undecided(octets: bytes) -> int:
-    """Return how many octets at the end could be the beginning of an end of data."""
-    for count in (4, 3, 2, 1):
-        if octets.endswith(_END[:count]):
-            return count
-    return 0
+    def _fault(self, fault: Fault, at: int, octets: bytes) -> ContentFault:
+        """Return the fault that stands at `at` in `octets`."""
+        line = self._lines + octets.count(b"\n", 0, max(at, 0))
+        return ContentFault(fault, self._passed - self._skip + at, line)

@@ -64,6 +64,21 @@ class Refused:
 
 
 @frozen
+class Normalized:
+    """For the log: a bare LF was forwarded as CRLF; the first of a session's lines, or of a message."""
+
+    where: str
+
+
+@frozen
+class OverBudget:
+    """For the log: the session has used up a budget; `verb` is empty for lines that have none."""
+
+    verb: bytes
+    count: int
+
+
+@frozen
 class BackendFault:
     """For the log: the backend broke the protocol or went away."""
 
@@ -71,4 +86,4 @@ class BackendFault:
     octets: bytes
 
 
-Effect = ToClient | ToBackend | Wait | Close | Judged | Refused | BackendFault
+Effect = ToClient | ToBackend | Wait | Close | Judged | Refused | Normalized | OverBudget | BackendFault

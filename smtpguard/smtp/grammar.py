@@ -35,6 +35,8 @@ _BLANK_OUT_OF_PLACE: Final = re.compile(rb"[ \t]|[A-Za-z0-9-]+ ?[\x20-\x7e]*[\t\
 _NEVER: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]|\r(?!\n|\Z)")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 
+_EIGHT_BIT: Final = re.compile(rb"[\x80-\xff]")
+
 # The first octet of an SSLv2 or TLS record, of a telnet negotiation, or of anything else binary.
 _BINARY_START: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff]")
 
@@ -52,6 +54,7 @@ class Fault(Enum):
     EMPTY = "empty line"
     SHAPE = "not a command line"
     NOT_BASE64 = "authentication response that is not base64"
+    OTHER_PROTOCOL = "another protocol"
 
     @property
     def ends_session(self) -> bool:
@@ -80,6 +83,8 @@ class Malformed:
 
     line: bytes
     fault: Fault
+    octet: int = 0
+    """Where in the line the fault stands, counted from 1; 0 if it has no place."""
 
 
 def parse(line: bytes) -> Command | Malformed:
@@ -92,43 +97,51 @@ def parse(line: bytes) -> Command | Malformed:
     if match is not None:
         verb, argument = match.groups()
         return Command(line, verb.upper(), argument)
-    return Malformed(line, _fault(line))
+    return _malformed(line)
 
 
-def _fault(line: bytes) -> Fault:
-    if not line.endswith(b"\r\n") or b"\n" in line[:-2]:
-        return Fault.BARE_LF
+def _malformed(line: bytes) -> Malformed:
+    end = line.find(b"\n")
+    bare = end != len(line) - 1 or line[end - 1 : end] != b"\r"
+    # What may be found before the line is complete comes first, so that how it was cut changes nothing.
+    early = malformed_partial(line[:end], 0)
+    if early is not None:
+        return Malformed(line, *early)
+    if bare:
+        return Malformed(line, Fault.BARE_LF, end + 1)
     body = line[:-2]
-    if b"\0" in body:
-        return Fault.NUL
-    if b"\r" in body:
-        return Fault.BARE_CR
     if not body.isascii():
-        return Fault.EIGHT_BIT
-    if _NEVER.search(body):
-        return Fault.CONTROL
+        return Malformed(line, Fault.EIGHT_BIT, eight_bit_at(body) + 1)
     if _BLANK_OUT_OF_PLACE.match(body):
-        return Fault.BLANK
-    if _CONTROL.search(body):
-        return Fault.CONTROL
-    return Fault.SHAPE if body else Fault.EMPTY
+        return Malformed(line, Fault.BLANK)
+    control = _CONTROL.search(body)
+    if control is not None:
+        return Malformed(line, Fault.CONTROL, control.start() + 1)
+    return Malformed(line, Fault.SHAPE if body else Fault.EMPTY)
 
 
-def fault_of_partial(octets: bytes | bytearray, searched: int) -> Fault | None:
-    """Look for a fault that no further octet can mend in a line that has no LF yet.
+def eight_bit_at(octets: bytes) -> int:
+    """Return where the first octet above 0x7f stands; there must be one."""
+    match = _EIGHT_BIT.search(octets)
+    assert match is not None
+    return match.start()
+
+
+def malformed_partial(octets: bytes | bytearray, searched: int) -> tuple[Fault, int] | None:
+    """Look for a fault that no further octet can mend in a line that has no LF yet; and for its octet.
 
     A client that waits for an answer to `NOOP<CR>` or to a TLS ClientHello gets one now and not
     when the command time-out ends.  `searched` octets were looked at before.
     """
     if not searched and _BINARY_START.match(octets):
-        return Fault.CONTROL if octets[0] < 0x80 else Fault.EIGHT_BIT
+        return (Fault.CONTROL if octets[0] < 0x80 else Fault.EIGHT_BIT), 1
     match = _NEVER.search(octets, max(searched - 1, 0))
     if match is None:
         return None
     octet = match.group()
     if octet == b"\0":
-        return Fault.NUL
-    return Fault.BARE_CR if octet == b"\r" else Fault.CONTROL
+        return Fault.NUL, match.start() + 1
+    return (Fault.BARE_CR if octet == b"\r" else Fault.CONTROL), match.start() + 1
 
 
 # RFC 4954 4: BASE64 or "*" to cancel.  RFC 4648 4 alphabet.
@@ -143,19 +156,24 @@ def parse_sasl(line: bytes) -> Malformed | None:
     """
     if _SASL.fullmatch(line) is not None:
         return None
-    fault = _fault(line)
-    return Malformed(line, fault if fault.ends_session else Fault.NOT_BASE64)
+    malformed = _malformed(line)
+    return malformed if malformed.fault.ends_session else Malformed(line, Fault.NOT_BASE64)
 
 
 # RFC 3030 2: "BDAT" SP chunk-size [ SP "LAST" ].  Nine digits are the most that no server's integer
-# wraps at.
-_CHUNK: Final = re.compile(rb"([0-9]{1,9})(?: LAST)?", re.IGNORECASE)
+# wraps at, and a leading zero could mean that the rest is octal.
+_CHUNK: Final = re.compile(rb"(0|[1-9][0-9]{0,8})(?: LAST)?", re.IGNORECASE)
 
 
 def chunk_size(argument: bytes | None) -> int | None:
     """Return the octets that a BDAT announces, or None if its form is not the strict one."""
     match = _CHUNK.fullmatch(argument or b"")
     return None if match is None else int(match.group(1))
+
+
+def is_last_chunk(argument: bytes | None) -> bool:
+    """True if a BDAT of the strict form is the last of its message."""
+    return (argument or b"").upper().endswith(b" LAST")
 
 
 def parameters(argument: bytes | None) -> frozenset[bytes]:

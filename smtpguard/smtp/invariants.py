@@ -10,6 +10,7 @@ from typing import Final
 
 from . import answers
 from .grammar import Command, Fault, Malformed, chunk_size
+from .terms import Terms
 from .verbs import NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OTHER_PROTOCOLS, WITHOUT_ARGUMENT
 from .verdict import Action, Verdict
 
@@ -17,15 +18,28 @@ _RULE: Final = "never forwarded, whatever the policy"
 _NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
 _NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule=_RULE)
 _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
+_NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")
 _ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT, rule=_RULE)
 
 
 def never_forwarded(verb: bytes) -> bool:
-    """True if `verb` (upper case) never reaches the backend, whatever its argument."""
-    return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX) or verb in (b"STARTTLS", b"BDAT")
+    """True if `verb` (upper case) never reaches any backend, whatever its argument."""
+    return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX) or verb == b"STARTTLS"
 
 
-def overrule(command: Command, verdict: Verdict) -> Verdict:
+def not_forwarded(verb: bytes, terms: Terms) -> bool:
+    """True if `verb` (upper case) never reaches this backend, whatever its argument."""
+    if verb == b"BDAT":
+        return not chunks_pass(terms)
+    return never_forwarded(verb) or not terms.known(verb)
+
+
+def chunks_pass(terms: Terms) -> bool:
+    """True if a BDAT may be forwarded at all."""
+    return terms.chunking and terms.known(b"BDAT")
+
+
+def overrule(command: Command, verdict: Verdict, terms: Terms) -> Verdict:
     """Return what is left of a policy's verdict: a refusal stands, a `forward` may not.
 
     The octets behind a BDAT must be counted away before it is answered, so its reply is no rule's.
@@ -33,12 +47,16 @@ def overrule(command: Command, verdict: Verdict) -> Verdict:
     if verdict.action is Action.CLOSE or (verdict.action is Action.REPLY and command.verb != b"BDAT"):
         return verdict
     if command.verb == b"BDAT":
-        return _NOT_COUNTED if chunk_size(command.argument) is None else _NOT_HERE
+        if chunk_size(command.argument) is None:
+            return _NOT_COUNTED
+        return verdict if verdict.action is Action.FORWARD and chunks_pass(terms) else _NOT_HERE
     if command.verb == b"STARTTLS":
         return _NOT_HERE
     if command.verb in WITHOUT_ARGUMENT and command.argument is not None:
         return _ARGUMENT
-    return _NEVER if never_forwarded(command.verb) else verdict
+    if never_forwarded(command.verb):
+        return _NEVER
+    return verdict if terms.known(command.verb) else _NOT_KNOWN
 
 
 def must_be_last(command: Command) -> bool:

@@ -18,9 +18,12 @@ from .verdict import Facts
 class Knowledge:
     """The state of one session, apart from whose turn it is."""
 
-    __slots__ = ("_offers", "_utf8_mail", "facts", "in_transaction", "password_may_come", "seven_bit")
+    __slots__ = (
+        "_offers", "_utf8_mail", "always_seven_bit", "facts", "in_transaction", "may_chunk", "password_may_come",
+        "told_seven_bit",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, always_seven_bit: bool = False) -> None:
         self._offers: frozenset[bytes] = frozenset()
         self._utf8_mail = False
         self.facts = Facts()
@@ -28,14 +31,23 @@ class Knowledge:
         """A MAIL was accepted, and its message is neither delivered nor reset."""
         self.password_may_come = False
         """An AUTH was refused, and the client may go on with the exchange all the same."""
-        self.seven_bit = False
+        self.may_chunk = False
+        """The backend offers CHUNKING and has accepted a RCPT for which no chunk was refused (RFC 3030)."""
+        self.always_seven_bit = always_seven_bit
+        """The backend drops the eighth bit of every message."""
+        self.told_seven_bit = False
         """The backend was told BODY=7BIT (RFC 6152 3), and may go on dropping the eighth bit."""
+
+    @property
+    def seven_bit(self) -> bool:
+        """An octet above 0x7f could become another one."""
+        return self.told_seven_bit or self.always_seven_bit
 
     def sending(self, command: Command) -> None:
         """`command` goes to the backend now."""
         if command.verb == b"MAIL" and _says_seven_bit(command):
             # Told is told, whatever the reply: a server may act on it before it refuses the sender.
-            self.seven_bit = True
+            self.told_seven_bit = True
 
     def accepted(self, verb: bytes, command: Command | None, reply: BackendReply) -> None:
         """The backend answered `verb` with a 2yz; `command` is its line if that is the last sent."""
@@ -44,15 +56,22 @@ class Knowledge:
                 esmtp = verb == b"EHLO"
                 self.facts = evolve(self.facts, greeted=True, esmtp=esmtp)
                 self._offers = ehlo.keywords(reply.octets) if esmtp else frozenset()
-                self.in_transaction = False
+                self.in_transaction = self.may_chunk = False
             case b"MAIL" if command is not None:
                 self.in_transaction = True
-                self.seven_bit = _says_seven_bit(command)
+                self.may_chunk = False
+                self.told_seven_bit = _says_seven_bit(command)
                 self._utf8_mail = _says_smtputf8(command)
+            case b"RCPT":
+                self.may_chunk = b"CHUNKING" in self._offers
             case b"RSET":
-                self.in_transaction = False
+                self.message_over()
             case b"AUTH" if reply.code == 235:
                 self.facts = evolve(self.facts, authenticated=True)
+
+    def message_over(self) -> None:
+        """The transaction ended, whether its message was accepted or not."""
+        self.in_transaction = self.may_chunk = False
 
     def allows_eight_bit(self, command: Command) -> bool:
         """True if octets >= 0x80 have one meaning in this command: SMTPUTF8 (RFC 6531 3.4), offered by

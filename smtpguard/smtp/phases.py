@@ -1,6 +1,6 @@
 """Whose turn it is in a session, and how long it may take.
 
-Contract: names and tables only; dialogue.py has the theory and makes every change.
+Contract: names and tables only; dialogue.py has the theory.
 """
 
 from __future__ import annotations
@@ -49,4 +49,4 @@ CLIENT_OWES: Final = frozenset({Awaited.COMMAND, Awaited.DATA_BLOCK, Awaited.CHU
 """The client is to blame for these time-outs, the backend for the others."""
 
 BACKEND_SPEAKS: Final = frozenset({Phase.BANNER, Phase.REPLY, Phase.CONTENT})
-"""Phases in which a reply, or the beginning of one, may come."""
+"""Phases in which a reply, or the beginning of one, may come; a CHUNK that is forwarded is another."""

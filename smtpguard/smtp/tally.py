@@ -1,4 +1,4 @@
-"""What a session counts: for its summary in the log, and for its bound of refused commands.
+"""What a session counts for its summary in the log.
 
 Contract: the keys are verbs of the table, or UNKNOWN for all others, so that no client can fill
 memory, or a log, with names of its own.
@@ -17,13 +17,11 @@ UNKNOWN: Final = b"UNKNOWN"
 class Tally:
     """The commands of one session."""
 
-    __slots__ = ("by_verb", "refused")
+    __slots__ = ("by_verb",)
 
     def __init__(self) -> None:
         self.by_verb: dict[bytes, list[int]] = {}
         """Verb to [forwarded and answered with 2yz, all]; DATA counts when its message is accepted."""
-        self.refused = 0
-        """Commands that were answered here."""
 
     def seen(self, verb: bytes) -> None:
         self._of(verb)[1] += 1

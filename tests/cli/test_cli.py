@@ -13,6 +13,7 @@ import pytest
 from smtpguard import __version__
 from smtpguard.cli.main import main
 from smtpguard.config.policy_file import SHIPPED
+from smtpguard.smtp.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies"
@@ -162,9 +163,54 @@ def test_check_finds_source_addresses_for_networks_that_the_policy_does_not_have
     policy.write_text("networks: {inside: [127.0.0.0/8]}\n")
     assert smtpguard("check", "--config", str(settings)) == (
         0,
-        [f"{policy}: 0 rules, 0 of 0 tests passed", f"{settings}: ok"],
+        [
+            f"{policy}: 0 rules, 0 of 0 tests passed",
+            f"{settings}: ok",
+            "backend profile default (every server but sendmail up to 8.6) refuses:",
+            "  command lines over 1000 octets: the server could run the rest as the next command",
+            "  AUTH over 2000 octets, lines of its exchange over 2000: likewise",
+        ],
         [],
     )
+
+
+def test_check_tells_what_a_profile_refuses_and_why(smtpguard: Typed, policy: Path, tmp_path: Path) -> None:
+    """So that nobody finds out by a bounce."""
+    policy.write_text("rulesets: {}\n")
+    settings = tmp_path / "smtpguard.yaml"
+    for profile in PROFILES.values():
+        text = f"listen: tcp:25\npolicy: policy.yaml\nbackend: {{endpoint: 'tcp:h:25', profile: {profile.name}}}\n"
+        settings.write_text(text)
+        status, out, _ = smtpguard("check", "--config", str(settings))
+        said = "\n".join(out)
+        assert status == 0
+        assert f"backend profile {profile.name} ({profile.about}) refuses:" in said
+        assert f"  command lines over {profile.line} octets:" in said
+        assert ("  octets above 0x7f, in messages too:" in said) is profile.seven_bit
+        assert ("  message lines over 2046 octets:" in said) is (profile.name == "sendmail-legacy")
+        assert ("  verbs that the server does not know; it knows " in said) is (profile.verbs is not None)
+        assert ("  `chunking: forward`: " in said) is not profile.knows(b"BDAT")
+        settings.write_text(text.replace("}", ", chunking: forward}"))
+        status, _, err = smtpguard("check", "--config", str(settings))
+        if profile.knows(b"BDAT"):
+            assert (status, err) == (0, [])
+        else:
+            assert status == 78
+            assert err == [
+                f"{settings}:3:10: backend: chunking: {profile.name} knows no BDAT: remove `chunking: forward`"
+            ]
+
+
+def test_explain_knows_the_profile(smtpguard: Typed) -> None:
+    """What passes to one server does not pass to another."""
+    said = rows(smtpguard("explain", "--from", INSIDE, "EXPN all")[1])
+    assert said["verdict"] == "forward"
+    said = rows(smtpguard("explain", "--from", INSIDE, "--profile", "postfix", "EXPN all")[1])
+    assert (said["verdict"], said["rule"]) == ("reply", "a verb that the backend's profile does not know")
+    long = "NOOP " + "x" * 300
+    assert rows(smtpguard("explain", "--from", INSIDE, long)[1])["verdict"] == "forward"
+    said = rows(smtpguard("explain", "--from", INSIDE, "--profile", "sendmail-legacy", long)[1])
+    assert said["rule"] == "grammar: line too long"
 
 
 def test_check_warns_about_a_last_rule_with_conditions(smtpguard: Typed, policy: Path) -> None:
@@ -362,25 +408,26 @@ BLANK = "blank, TAB, VT or FF where a verb or a single space belongs"
 
 
 @pytest.mark.parametrize(
-    ("line", "fault", "verdict", "log"),
+    ("line", "fault", "where", "verdict", "log"),
     [
-        (" VRFY x", BLANK, "reply", ":  VRFY x"),
-        ("VRFY\tx", BLANK, "reply", ": VRFY\\tx"),
-        ("", "empty line", "reply", ""),
-        ("NOOP\rVRFY x", "bare carriage return (CR)", "close", ": NOOP\\rVRFY x [closed]"),
-        ("NOOP\nVRFY x", "bare linefeed (LF)", "close", ": NOOP\\nVRFY x [closed]"),
-        ("NOOP \x1b[2J", "control octet", "close", ": NOOP \\033[2J [closed]"),
+        (" VRFY x", BLANK, "", "reply", ":  VRFY x"),
+        ("VRFY\tx", BLANK, "", "reply", ": VRFY\\tx"),
+        ("", "empty line", "", "reply", ""),
+        ("NOOP\rVRFY x", "bare carriage return (CR)", " in octet 5 of line 1", "close", ": NOOP\\rVRFY x [closed]"),
+        ("NOOP\nVRFY x", "bare linefeed (LF)", " in octet 5 of line 1", "close", ": NOOP\\n [closed]"),
+        ("NOOP \x1b[2J", "control octet", " in octet 6 of line 1", "close", ": NOOP \\033[2J [closed]"),
     ],
 )
 def test_explain_knows_what_the_grammar_does_not_let_through(
-    smtpguard: Typed, line: str, fault: str, verdict: str, log: str
+    smtpguard: Typed, line: str, fault: str, where: str, verdict: str, log: str
 ) -> None:
     """And nothing that a client sends reaches the terminal unescaped."""
     _, out, _ = smtpguard("explain", "--from", INSIDE, line)
     said = rows(out)
     assert (said["rule"], said["verdict"]) == (f"grammar: {fault}", verdict)
-    assert said["reply"] == "500 5.5.2 Syntax error, command unrecognized"
-    assert said["log"] == f"[10.1.2.3]: SMTP violation, {fault}{log}"
+    expected = f"{fault[0].upper()}{fault[1:]}{where}; " if where else "Syntax error, command unrecognized"
+    assert said["reply"].startswith(f"500 5.5.2 {expected}")
+    assert said["log"] == f"[10.1.2.3]: SMTP violation, {fault}{where}{log}"
     assert all(shown.isprintable() for shown in out)
 
 

@@ -93,7 +93,8 @@ test: []
         ("rules: {}", "1:1: unknown key 'rules' (did you mean rulesets?)"),
         (
             "x: 1",
-            "1:1: unknown key 'x' (known: banner, networks, privacy_options, replies, rulesets, tests, verbs)",
+            "1:1: unknown key 'x' (known: banner, bare_newline, budgets, early_input, networks, privacy_options, "
+            "replies, rulesets, tests, verbs)",
         ),
         ("networks: [10.0.0.0/8]", "1:11: networks: must be a mapping of `key: value`, not ['10.0.0.0/8']"),
         ("networks:", "1:10: networks: must be a mapping of `key: value`, not nothing"),
@@ -119,6 +120,25 @@ test: []
             "rulesets: {check_vrfy: []}",
             "1:24: check_vrfy has no rule: what it is named for would be forwarded; write {action: forward} if so",
         ),
+        (
+            "bare_newline: normalise",
+            "1:15: default: 'normalise' is none of reject, normalize (did you mean normalize?)",
+        ),
+        (
+            "bare_newline: {inside: normalize}",
+            "1:16: bare_newline: unknown network 'inside' (known: default)",
+        ),
+        (
+            "networks: {internal: [10.0.0.0/8]}\nbare_newline: {interna: normalize}",
+            "2:16: bare_newline: unknown network 'interna' (did you mean internal?)",
+        ),
+        ("early_input: {default: no}", "1:24: default: 'no' is none of hold, reject"),
+        (
+            "budgets: on",
+            "1:10: budgets: 'on' is none of sendmail, off and a mapping such as {vrfy: 6, bad: 25}",
+        ),
+        ("budgets: {vfry: 6}", "1:11: unknown key 'vfry' (did you mean vrfy?)"),
+        ("budgets: {vrfy: -1}", "1:17: vrfy: must be greater than or equal to 0, not -1"),
         ("tests: {from: 10.0.0.1}", "1:8: tests: must be a list, not {'from': '10.0.0.1'}"),
     ],
 )

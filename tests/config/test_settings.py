@@ -43,7 +43,7 @@ policy: 17
 relay_check: no
 relay_check_recipient: root
 log: {to: sylog, level: "9", ident: a b, style: clasic, format: yaml, level: 3}
-limits: {sessions: 0, sessions_per_address: 1.5, line: 4000, lines: 2, queue: 1e6, reply: true}
+limits: {sessions: 0, sessions_per_address: 1.5, queue: 4000, line: 2000, reply_line: 1e6, reply: true}
 timeouts: {connect: 12:30, banner: -1, command: 90000, reply: "30", shutdown: 0x10, linger: no}
 dns: {names: no, servers: [ns.example.org], timeout: 0, cache: !!int 3}
 relay-check: off
@@ -68,10 +68,10 @@ relay-check: off
         "6:71: 'level' is already set on line 6: remove one of them",
         "7:20: sessions: must be greater than 0, not 0",
         "7:45: sessions_per_address: must be a whole number, not 1.5",
-        "7:56: line: must be less than or equal to 2000, not 4000",
-        "7:62: unknown key 'lines' (did you mean line?)",
-        "7:79: queue: must be a whole number, not '1e6'",
-        "7:91: reply: must be a whole number, not True",
+        "7:57: queue: must be greater than or equal to 4096, not 4000",
+        "7:63: unknown key 'line' (known: queue, reply, reply_line, sessions, sessions_per_address)",
+        "7:87: reply_line: must be a whole number, not '1e6'",
+        "7:99: reply: must be a whole number, not True",
         "8:21: connect: must be a number, not '12:30'",
         "8:36: banner: must be greater than 0, not -1",
         f"8:49: command: must be less than or equal to {LONGEST_WAIT}, not 90000",

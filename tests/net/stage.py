@@ -19,6 +19,7 @@ from smtpguard.policy.networks import Peer
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
+from smtpguard.smtp.terms import Terms
 from tests.smtp.table import perimeter, policy
 
 
@@ -74,7 +75,8 @@ class Stage:
         journal = Journal([StderrSink(self.log, with_priority=False)], level=99)
         peer = Peer.parse("203.0.113.9")
         rules = policy(policy_text) if policy_text else perimeter()
-        self.dialogue = Dialogue(rules.judge_for(peer, ""), Closing("guard.test"), bounds or Bounds())
+        terms = rules.terms_for(peer, Terms(bounds or Bounds()))
+        self.dialogue = Dialogue(rules.judge_for(peer, ""), Closing("guard.test"), terms)
         self.client = ClientSide(lambda client: self._accept(client, journal, peer))
         self.backend: BackendSide | None = None
         self.client.makeConnection(self.client_wire)

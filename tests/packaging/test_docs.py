@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from smtpguard.cli.run import run_guard
 from smtpguard.config import reference
 from smtpguard.config.settings import Settings
-from smtpguard.policy.profiles import PROFILES, reply_for
+from smtpguard.policy.reply_profiles import PROFILES, reply_for
 from smtpguard.smtp import answers
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.replies import Reply

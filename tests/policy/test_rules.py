@@ -7,7 +7,7 @@ import pytest
 from smtpguard.config.faults import Faulty
 from smtpguard.policy.decision import Decision, decide
 from smtpguard.policy.networks import UNIX_PEER, Peer
-from smtpguard.policy.profiles import PROFILES, reply_for
+from smtpguard.policy.reply_profiles import PROFILES, reply_for
 from smtpguard.policy.rules import Policy
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.grammar import Command, parse

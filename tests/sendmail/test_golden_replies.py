@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from smtpguard.policy.profiles import reply_for
+from smtpguard.policy.reply_profiles import reply_for
 from smtpguard.smtp.verbs import CORE, KNOWN_VERBS
 from tests.rig.client import Talk
 from tests.rig.guard import Guard

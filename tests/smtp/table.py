@@ -16,7 +16,21 @@ from smtpguard.policy.rules import Policy
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
-from smtpguard.smtp.effects import BackendFault, Close, Effect, Judged, Refused, ToBackend, ToClient, Wait
+from smtpguard.smtp.effects import (
+    BackendFault,
+    Close,
+    Effect,
+    Judged,
+    Normalized,
+    OverBudget,
+    Refused,
+    ToBackend,
+    ToClient,
+    Wait,
+)
+from smtpguard.smtp.phases import Phase
+from smtpguard.smtp.profiles import PROFILES
+from smtpguard.smtp.terms import Terms
 
 HOST = "guard.test"
 OUTSIDE = "203.0.113.9"
@@ -46,15 +60,18 @@ class Table:
     source: str = OUTSIDE
     bounds: Bounds = field(default_factory=Bounds)
     listener: str = ""
+    profile: str = "default"
+    chunking: bool = False
     to_client: bytearray = field(default_factory=bytearray)
     to_backend: bytearray = field(default_factory=bytearray)
-    notes: list[Judged | Refused | BackendFault] = field(default_factory=list)
+    notes: list[Judged | Refused | Normalized | OverBudget | BackendFault] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     closed: Close | None = None
 
     def __post_init__(self) -> None:
-        judge = self.policy.judge_for(Peer.parse(self.source), self.listener)
-        self.dialogue = Dialogue(judge, Closing(HOST), self.bounds, self.policy.banner)
+        peer = Peer.parse(self.source)
+        terms = self.policy.terms_for(peer, Terms(self.bounds, PROFILES[self.profile], chunking=self.chunking))
+        self.dialogue = Dialogue(self.policy.judge_for(peer, self.listener), Closing(HOST), terms)
 
     def perform(self, effects: Iterable[Effect]) -> None:
         """Keep `effects`; nothing may come behind a Close."""
@@ -82,6 +99,11 @@ class Table:
 
     def client_finished(self) -> None:
         self.perform(self.dialogue.client_finished())
+
+    def be_patient(self) -> None:
+        """Let every delay pass at once."""
+        while self.dialogue.phase is Phase.DELAYED:
+            self.perform(self.dialogue.delay_over())
 
     def take_client(self) -> bytes:
         """Return what the client got since the last call."""

@@ -9,25 +9,32 @@ import pytest
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.effects import BackendFault, Refused
 from smtpguard.smtp.grammar import Fault
+from smtpguard.smtp.profiles import PROFILES, Profile
 
 from .table import Split, Table, each_octet, policy, whole
 
 OPEN = policy("rulesets: {}")
 
 
-def greeted(bounds: Bounds | None = None) -> Table:
-    table = Table(OPEN, bounds=bounds or Bounds())
+def greeted(bounds: Bounds | None = None, profile: str = "default") -> Table:
+    table = Table(OPEN, bounds=bounds or Bounds(), profile=profile)
     table.backend(b"220 mx\r\n")
     table.take_client()
     return table
 
 
 @pytest.mark.parametrize("split", [whole, each_octet])
-@pytest.mark.parametrize("line", [b"NOOP ", b"AUTH PLAIN ", b"RCPT TO:"])
-def test_a_line_of_2000_octets_passes_and_one_of_2001_does_not(line: bytes, split: Split) -> None:
+@pytest.mark.parametrize("line", [b"NOOP ", b"rcpt TO:", b"AUTH PLAIN ", b"auth x "])
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+def test_a_line_as_long_as_the_profile_says_passes_and_a_longer_one_does_not(
+    profile: Profile, line: bytes, split: Split
+) -> None:
     """Line ends count."""
-    for length, passes in ((2000, True), (2001, False)):
-        table = greeted()
+    bound = profile.auth if line.upper().startswith(b"AUTH ") else profile.line
+    for length, passes in ((bound, True), (bound + 1, False)):
+        if line.upper().startswith(b"AUTH ") and not profile.knows(b"AUTH"):
+            continue
+        table = greeted(profile=profile.name)
         for segment in split(line + b"A" * (length - 2 - len(line)) + b"\r\n"):
             table.client(segment)
         assert (table.closed is None) is passes
@@ -37,7 +44,7 @@ def test_a_line_of_2000_octets_passes_and_one_of_2001_does_not(line: bytes, spli
 def test_a_line_too_long_is_refused_before_its_end_has_come() -> None:
     """Nobody waits for a line end that need not come."""
     table = greeted()
-    table.client(b"NOOP " + b"A" * 1994)
+    table.client(b"NOOP " + b"A" * 994)
     assert table.closed is None
     table.client(b"A")
     assert table.take_client().startswith(b"500 5.5.2 ")
@@ -46,15 +53,56 @@ def test_a_line_too_long_is_refused_before_its_end_has_come() -> None:
     assert table.notes[0].fault is Fault.TOO_LONG
 
 
-def test_a_response_of_an_authentication_has_the_same_bound() -> None:
-    """SASL lines are split by servers too."""
-    table = greeted()
-    table.client(b"AUTH PLAIN\r\n")
-    table.backend(b"334 \r\n")
-    table.take_backend()
-    table.client(b"A" * 1999 + b"\r\n")
-    assert table.closed is not None
-    assert not table.to_backend
+@pytest.mark.parametrize("profile", [p for p in PROFILES.values() if p.knows(b"AUTH")], ids=str)
+def test_a_response_of_an_authentication_has_a_bound_too(profile: Profile) -> None:
+    """SASL lines are split by servers as well."""
+    for length, passes in ((profile.response, True), (profile.response + 1, False)):
+        table = greeted(profile=profile.name)
+        table.client(b"AUTH PLAIN\r\n")
+        table.backend(b"334 \r\n")
+        table.take_backend()
+        table.client(b"A" * (length - 2) + b"\r\n")
+        assert (table.closed is None) is passes
+        assert bool(table.to_backend) is passes
+
+
+@pytest.mark.parametrize("split", [whole, each_octet])
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+def test_a_line_of_a_message_has_a_bound_only_where_the_server_reads_lines(profile: Profile, split: Split) -> None:
+    """The oldest servers take the rest of a longer line, as in `.CRLF`, for a line of its own."""
+    bound = profile.body_line or 100_000
+    for length in (bound, bound + 1):
+        table = greeted(profile=profile.name)
+        table.client(b"DATA\r\n")
+        table.backend(b"354 go\r\n")
+        table.take_client()
+        table.take_backend()
+        message = b"first\r\n" + b"A" * (length - 3) + b".\r\n.\r\n"
+        for segment in split(message):
+            table.client(segment)
+        if profile.body_line is None or length == bound:
+            assert table.take_backend() == message
+            assert table.closed is None
+        else:
+            assert b".\r\n" not in table.take_backend()
+            assert table.closed is not None
+            assert table.closed.abort_backend
+            where = f"Line too long in octet {bound - 2 + 8} of the message, line 2;".encode()
+            assert table.take_client().startswith(b"550 5.6.0 " + where)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+def test_a_verb_that_the_profile_does_not_know_is_answered_here(profile: Profile) -> None:
+    """Unless the site has declared it; `known` below is what any server answers itself."""
+    for verb in (b"VRFY x", b"EXPN x", b"ETRN x", b"HELP", b"XADR x", b"X-OWN x"):
+        rules = policy("verbs: [X-OWN]\nrulesets: {}")
+        table = Table(rules, profile=profile.name)
+        table.backend(b"220 mx\r\n")
+        table.take_client()
+        table.client(verb + b"\r\n")
+        known = profile.knows(verb.split(b" ")[0]) or verb == b"X-OWN x"
+        assert table.take_backend() == (verb + b"\r\n" if known else b"")
+        assert table.take_client() == (b"" if known else b"500 5.5.1 Command unrecognized\r\n")
 
 
 def test_the_client_is_not_read_while_the_queue_is_full() -> None:
@@ -107,7 +155,8 @@ def test_counts_name_only_verbs_of_the_table() -> None:
 def test_a_session_of_refused_commands_ends() -> None:
     """Whatever they are refused for; 0 stands for no bound."""
     for bound, ends in ((10, True), (0, False)):
-        table = Table(policy("rulesets: {check_vrfy: [{action: reply}]}"), bounds=Bounds(refused=bound))
+        budgets = f"budgets: {{refused: {bound}, vrfy: 0, bad: 0}}"
+        table = Table(policy(f"{budgets}\nrulesets: {{check_vrfy: [{{action: reply}}]}}"))
         table.backend(b"220 mx\r\n")
         table.take_client()
         table.client(b"VRFY x\r\n" * 5 + b" x\r\n" * 5)

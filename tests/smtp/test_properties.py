@@ -71,6 +71,8 @@ class Play:
             self.table.client(segment)
             while forwarded := self.table.take_backend():
                 self._backend(forwarded)
+                self.table.be_patient()
+            self.table.be_patient()
 
     def _backend(self, octets: bytes) -> None:
         if self._in_data:
@@ -229,3 +231,53 @@ def test_replies_are_cut_the_same_however_they_come(octets: bytes, split: Split)
     assert read(split) == read(whole)
     replies, _ = read(whole)
     assert octets.startswith(b"".join(replies))
+
+
+def normalized(octets: bytes, after_bare_lf: bool) -> tuple[bytes, bytes] | None:
+    """Return (message as it must go on, octets behind it), read octet by octet; None if it has no end."""
+    out = b""
+    at = 0
+    line_begins = b"\n" if after_bare_lf else b"\r\n"  # the line end in front of octets[at]
+    while at < len(octets):
+        end = octets.find(b"\n", at)
+        if end < 0:
+            return None
+        line, line_ends = octets[at:end], b"\n"
+        if line.endswith(b"\r"):
+            line, line_ends = line[:-1], b"\r\n"
+        if line == b"." and line_begins == line_ends == b"\r\n":
+            return out + b".\r\n", octets[end + 1 :]
+        stuffed = line.startswith(b".") and (line_begins == b"\n" or (line == b"." and line_ends == b"\n"))
+        out += b"." * stuffed + line + b"\r\n"
+        line_begins = line_ends
+        at = end + 1
+    return None
+
+
+LF_CONTENT = st.lists(
+    st.sampled_from([b"x", b".", b"..", b"\r\n", b"\n", b"\n", b"\n.\n", b"\r\n.\r\n", b"\r\n.\n", b"\n.\r\n"]),
+    max_size=20,
+).map(b"".join)
+
+
+@settings(max_examples=800)
+@given(octets=LF_CONTENT, split=SPLITS, after_bare_lf=st.booleans())
+def test_normalized_content_ends_where_crlf_dot_crlf_stands_and_nowhere_else(
+    octets: bytes, split: Split, after_bare_lf: bool
+) -> None:
+    """Against a reading line by line; and no strict server can find another end in it."""
+    content = Content(seven_bit=False, normalize=True, after_bare_lf=after_bare_lf)
+    passed, behind = b"", b""
+    for segment in split(octets):
+        if content.ended:
+            behind += segment
+            continue
+        forward, left = content.feed(segment)
+        passed, behind = passed + forward, behind + left
+    expected = normalized(octets, after_bare_lf)
+    assert content.ended is (expected is not None)
+    if expected is not None:
+        assert (passed, behind) == expected
+    ends = [m.end() for m in re.finditer(rb"\r\n\.\r\n", b"\r\n" + passed)]
+    assert ends == ([len(passed) + 2] if expected else [])
+    assert re.search(rb"(?<!\r)\n|\r(?!\n)", passed) is None

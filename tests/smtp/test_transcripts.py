@@ -4,8 +4,9 @@ A transcript is read from top to bottom.  `C>` the client sends, `B<` the backen
 backend must now have got, `C<` the client must now have got, both exactly and no more.  A line ends in
 CRLF unless its last character is `\\`; escapes are those of Python.  `= close`, `= abort` and `= open`
 say what has become of the session; `! WHAT` makes something happen: finish (the client half-closes),
-lost, backend-lost, unreachable, timeout, delay-over, drain, stop.  `@ from ADDRESS` and `@ policy NAME`
-stand at the top; policies are those of POLICIES below or shipped ones.
+lost, backend-lost, unreachable, timeout, delay-over, drain, stop.  `= wait SECONDS` says what the last
+delay asked for.  `@ from ADDRESS`, `@ policy NAME`, `@ profile NAME` and `@ chunking forward` stand at the
+top; policies are those of POLICIES below or shipped ones.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ POLICIES = {
         "  check_expn: [{authenticated: false, action: reply}]\n  check_verb: [{argument: 'on*', action: reply}]\n"
         "  check_help: [{esmtp: false, action: reply}, {argument: '*', action: reply}]"
     ),
+    "normalize": (
+        "networks: {internal: [127.0.0.1/32], printers: [192.0.2.0/24]}\n"
+        "bare_newline: {printers: normalize, internal: reject}\nrulesets: {check_vrfy: [{action: reply}]}"
+    ),
+    "early": "networks: {internal: [127.0.0.1/32]}\nearly_input: {default: reject, internal: hold}\nrulesets: {}",
+    "budgets": "budgets: {vrfy: 2, bad: 3, etrn: 1, noop: 1}\nnetworks: {internal: [127.0.0.1/32]}\n"
+    "rulesets: {check_vrfy: [{action: reply}], check_expn: [{action: reply}], check_etrn: [{action: reply}], "
+    "check_noop: [{action: reply, reply: 250 ok}], check_rcpt: [{action: reply}]}",
     "no-data": "rulesets: {check_data: [{action: reply}], check_auth: [{action: reply}]}",
 }
 
@@ -80,7 +89,12 @@ class Player:
         self._lines = lines
         self._split = split
         options = dict(line[2:].split(" ", 1) for line in lines if line.startswith("@ "))
-        self.table = Table(find_policy(options.get("policy", "perimeter")), options.get("from", OUTSIDE))
+        self.table = Table(
+            find_policy(options.get("policy", "perimeter")),
+            options.get("from", OUTSIDE),
+            profile=options.get("profile", "default"),
+            chunking=options.get("chunking") == "forward",
+        )
 
     def play(self) -> None:
         at = 0
@@ -113,6 +127,9 @@ class Player:
                 assert self.table.take_backend() == octets
             case "! ":
                 self.table.perform(getattr(self.table.dialogue, EVENTS[group[0]])())
+            case "= " if line.startswith("= wait "):
+                assert self.table.waits[-1] == float(line[7:])
+                assert self.table.dialogue.phase.value == "delayed"
             case "= ":
                 assert self._state() == line[2:]
             case _:
