@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
+from attrs import asdict
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..policy.networks import Peer, parse_block
 from ..policy.reply_profiles import PROFILES
-from ..smtp.budgets import SENDMAIL
+from ..smtp.budgets import SENDMAIL, UNLESS_SAID
 from ..smtp.replies import Reply
 from .models import Section
 
@@ -156,7 +157,7 @@ class PolicyModel(Section):
     verbs: list[Annotated[str, AfterValidator(_verb)]] = []
     bare_newline: Annotated[dict[str, Literal["reject", "normalize"]], BeforeValidator(_by_network)] = {}
     early_input: Annotated[dict[str, Literal["hold", "reject"]], BeforeValidator(_by_network)] = {}
-    budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = BudgetsModel()
+    budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = BudgetsModel(**asdict(UNLESS_SAID))
     rulesets: dict[str, list[RuleModel]] = {}
     tests: list[TestModel] = []
 

@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from attrs import evolve, field, frozen
 
-from ..smtp.budgets import SENDMAIL, Budgets
+from ..smtp.budgets import UNLESS_SAID, Budgets
 from ..smtp.grammar import Command
 from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput, Terms
@@ -180,7 +180,7 @@ class Manners:
     """Declared by the site, upper case."""
     bare_newline: ByNetwork[BareNewline] = field(factory=lambda: ByNetwork(BareNewline.REJECT))
     early_input: ByNetwork[EarlyInput] = field(factory=lambda: ByNetwork(EarlyInput.HOLD))
-    budgets: Budgets = SENDMAIL
+    budgets: Budgets = UNLESS_SAID
 
 
 class Policy:

@@ -37,6 +37,8 @@ class Budgets:
 
 
 SENDMAIL: Final = Budgets()
+UNLESS_SAID: Final = Budgets(bad=0, noop=0, helo=0, vrfy=0, etrn=0)
+"""Where a policy says nothing: a mail program outside that verifies every recipient gets its answers."""
 
 _KIND: Final = {
     b"VRFY": "vrfy",

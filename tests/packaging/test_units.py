@@ -97,7 +97,7 @@ def test_the_example_settings_pass_the_check(capsys: pytest.CaptureFixture[str])
     assert main(["check", "--config", str(UNITS / "smtpguard.yaml")]) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert said.out.endswith(f"{UNITS / 'smtpguard.yaml'}: ok\n")
+    assert f"{UNITS / 'smtpguard.yaml'}: ok\n" in said.out
 
 
 def test_the_example_settings_give_outsiders_an_address_that_may_not_relay() -> None:

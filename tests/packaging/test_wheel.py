@@ -122,7 +122,7 @@ def test_the_installed_command_checks_the_policies_it_carries(python: Path) -> N
 def test_the_example_settings_are_installed_beside_the_units(python: Path) -> None:
     """`share/smtpguard/systemd` below the prefix."""
     share = python.parents[1] / "share/smtpguard/systemd"
-    assert smtpguard(python, "check", "--config", str(share / "smtpguard.yaml")).endswith("smtpguard.yaml: ok\n")
+    assert "smtpguard.yaml: ok\n" in smtpguard(python, "check", "--config", str(share / "smtpguard.yaml"))
 
 
 def twist(python: Path, *arguments: str) -> list[str]:

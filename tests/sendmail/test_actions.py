@@ -14,6 +14,7 @@ from .support import GEORGE, INSIDE, NO_EXPN, OUTSIDE, ConfiguredGuard, hello
 RULES = """
 networks: {internal: [127.0.0.1/32]}
 banner: mail.x.test ESMTP
+budgets: {refused: 3}
 rulesets:
   check_vrfy:
     - {from: internal, action: forward}
@@ -27,7 +28,7 @@ rulesets:
 def acting(stock: RealSendmail, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guard]:
     """A guard with a rule for each action, and a bound of three refused commands."""
     folder = tmp_path_factory.mktemp("acting")
-    with ConfiguredGuard(folder, (stock.address, stock.port), RULES, {"limits": {"refused": 3}}) as guard:
+    with ConfiguredGuard(folder, (stock.address, stock.port), RULES) as guard:
         yield guard
 
 
@@ -53,7 +54,7 @@ def test_the_banner_is_the_sites_own(acting: Guard) -> None:
 
 
 def test_refused_commands_are_bounded_for_outsiders(acting: Guard) -> None:
-    """`limits.refused`; insiders are exempt."""
+    """`budgets`; insiders are exempt."""
     with hello(acting.port, OUTSIDE) as client:
         assert [client.say("EXPN all") for _ in range(3)] == [NO_EXPN] * 3
         assert client.say("EXPN all").startswith("421 4.7.0 ")
