@@ -11,7 +11,7 @@ from typing import Final
 from . import answers
 from .grammar import Command, Fault, Malformed, chunk_size
 from .terms import Terms
-from .verbs import NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OTHER_PROTOCOLS, WITHOUT_ARGUMENT
+from .verbs import KNOWN_VERBS, NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OTHER_PROTOCOLS, WITHOUT_ARGUMENT
 from .verdict import Action, Verdict
 
 _RULE: Final = "never forwarded, whatever the policy"
@@ -27,11 +27,14 @@ def never_forwarded(verb: bytes) -> bool:
     return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX) or verb == b"STARTTLS"
 
 
-def not_forwarded(verb: bytes, terms: Terms) -> bool:
-    """True if `verb` (upper case) never reaches this backend, whatever its argument."""
-    if verb == b"BDAT":
+def not_forwarded(keyword: bytes, terms: Terms) -> bool:
+    """True if a keyword of an EHLO reply (upper case) is a verb that never reaches this backend.
+
+    SIZE, DSN and the like are no verbs, so no profile lists them.
+    """
+    if keyword == b"BDAT":
         return not chunks_pass(terms)
-    return never_forwarded(verb) or not terms.known(verb)
+    return never_forwarded(keyword) or (keyword in KNOWN_VERBS and not terms.known(keyword))
 
 
 def chunks_pass(terms: Terms) -> bool:

@@ -35,7 +35,7 @@ AUTH_USER = "george"
 AUTH_PASSWORD = "s3cret-of-george"
 
 # sendmail refuses files below a world-writable directory, so /tmp will not do.
-_BASE = Path("/var/lib/smtpguard-tests")
+BASE = Path("/var/lib/smtpguard-tests")
 _MACROS = Path("/usr/share/sendmail/cf/m4/cf.m4")
 # Below the range the kernel takes ports of outgoing connections from: a port found
 # free there is not taken by a client between our look and sendmail's bind.
@@ -62,7 +62,7 @@ def why_not(auth: bool = False) -> str:
     tools = ["sendmail", "m4", "setpriv", "unshare", "mount", "hostname"]
     if auth:
         tools.append("saslpasswd2")
-    missing = [tool for tool in tools if _tool(tool) is None]
+    missing = [tool for tool in tools if find_tool(tool) is None]
     if not _MACROS.is_file():
         missing.append(str(_MACROS))
     return "missing: " + ", ".join(missing) if missing else ""
@@ -125,9 +125,9 @@ class RealSendmail:
         reason = why_not(self._auth)
         if reason:
             raise RigError(f"cannot run sendmail: {reason}")
-        self._dir = _run_directory()
+        self._dir = run_directory("sendmail")
         try:
-            self._listen = _choose_ports(self._wanted)
+            self._listen = choose_ports(self._wanted)
             self._write_files(self._dir)
             self._syslog = PrivateSyslog(self._dir / "log")
             self._start(self._dir)
@@ -153,7 +153,7 @@ class RealSendmail:
         """
         process, self._process = self._process, None
         if process is not None:
-            _end(process)
+            end_processes(process)
         syslog, self._syslog = self._syslog, None
         if syslog is not None:
             syslog.close()
@@ -161,7 +161,7 @@ class RealSendmail:
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
             with contextlib.suppress(OSError):  # another run uses it, or has removed it before us
-                _BASE.rmdir()
+                BASE.rmdir()
 
     # -- what a test asks ----------------------------------------------------
 
@@ -192,7 +192,7 @@ class RealSendmail:
             return list(inbox.glob("*.message"))
 
         wait_until(lambda: len(arrived()) >= count, f"{count} messages", seconds, self._story)
-        result = [_delivery(path) for path in arrived()]
+        result = [read_delivery(path) for path in arrived()]
         result.sort(key=lambda one: (comparable(one.content), one.sender, one.recipients))
         return result
 
@@ -273,7 +273,7 @@ class RealSendmail:
         (run / "switch").write_text("passwd files\nhosts files\naliases files\n")
         (run / "aliases").write_text(f"postmaster: {USERS[0]}\nMAILER-DAEMON: postmaster\nall: {', '.join(USERS)}\n")
         mailer = run / "deliver"
-        mailer.write_text(_mailer(run / "inbox"))
+        mailer.write_text(mailer_script(run / "inbox"))
         mailer.chmod(0o755)
         if self._auth:
             _write_sasl(run / "sasl")
@@ -370,7 +370,7 @@ class RealSendmail:
                 raise RigError(f"sendmail ended with {status} at start\n{self._story()}")
             # The pid file is written once all sockets are bound, so the ports are
             # ours, not those of a process that was faster than us.
-            return (run / "pid").exists() and wanted <= _listening_ports()
+            return (run / "pid").exists() and wanted <= listening_ports()
 
         # Not by connecting: that would leave lines in the log a test wants to read.
         wait_until(ready, "sendmail to listen", 20, self._story)
@@ -412,26 +412,26 @@ class PrivateSyslog:
         self._socket.close()
 
 
-def _tool(name: str) -> str | None:
+def find_tool(name: str) -> str | None:
     """Return the path of a program, also if it is only on root's path."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
 
 
-def _run_directory() -> Path:
-    """Make and return a directory that only we use and sendmail trusts (mode 0755)."""
+def run_directory(name: str) -> Path:
+    """Make and return a directory NAME-... that only we use and sendmail trusts (mode 0755)."""
     while True:
-        _BASE.mkdir(mode=0o755, exist_ok=True)
+        BASE.mkdir(mode=0o755, exist_ok=True)
         try:
-            run = Path(tempfile.mkdtemp(prefix="sendmail-", dir=_BASE))
+            run = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=BASE))
         except FileNotFoundError:
             continue  # a run that ended at this moment has removed the empty base
         # Whatever the umask of who runs the tests.
-        _BASE.chmod(0o755)
+        BASE.chmod(0o755)
         run.chmod(0o755)
         return run
 
 
-def _choose_ports(wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+def choose_ports(wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return `wanted` with every port 0 replaced by a port that is free now.
 
     A port asked for by number that is not free is a RigError: sendmail itself would
@@ -463,7 +463,7 @@ def _free(address: str, port: int) -> bool:
     return True
 
 
-def _listening_ports() -> set[int]:
+def listening_ports() -> set[int]:
     """Return the TCP ports in state LISTEN in this network namespace, v4 and v6."""
     ports: set[int] = set()
     for name in ("tcp", "tcp6"):
@@ -488,7 +488,7 @@ def _passwd() -> str:
     return "".join(own)
 
 
-def _mailer(inbox: Path) -> str:
+def mailer_script(inbox: Path) -> str:
     """Return the local mailer, a script: stdin becomes one file, as it is.
 
     A .message file is complete when it appears (rename), and its .envelope, with the
@@ -504,7 +504,7 @@ printf '%s\\n' "$@" >"$new.envelope"
 """
 
 
-def _delivery(path: Path) -> Delivery:
+def read_delivery(path: Path) -> Delivery:
     """Read what the local mailer has written."""
     # By bytes and LF only: an address may hold any other byte str.splitlines splits at.
     lines = path.with_suffix(".envelope").read_bytes().decode("latin-1").split("\n")[:-1]
@@ -533,7 +533,7 @@ def _start_script(run: Path, auth: bool) -> str:
     It prepares them, starts sendmail, and ends when sendmail ends; on SIGTERM it ends
     sendmail.
     """
-    binary = _tool("sendmail")
+    binary = find_tool("sendmail")
     here = shlex.quote(str(run))
     binds = [
         f"mount --bind {here}/etc/{name} /etc/{name}" for name in ("hosts", "nsswitch.conf", "resolv.conf", "passwd")
@@ -569,9 +569,9 @@ def _start_script(run: Path, auth: bool) -> str:
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End unshare and all below it: by SIGTERM if it obeys in time, else by SIGKILL."""
-    _signal_child(process, signal.SIGTERM)
+def end_processes(process: subprocess.Popen[bytes], first: signal.Signals = signal.SIGTERM) -> None:
+    """End unshare and all below it: by the signal `first` if that does it in time, else by SIGKILL."""
+    _signal_child(process, first)
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
