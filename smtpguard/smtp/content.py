@@ -88,27 +88,31 @@ class Content:
             octets = octets[:end]
             self.ended = True
             self._held = b""
-        self._check(octets)
+        newlines = self._check(octets)
         if not self.ended:
             keep = next((held for held in self._holds if octets.endswith(held)), b"")
             self._held = keep
             if keep:
                 octets = octets[: -len(keep)]
+                newlines -= keep.count(b"\n")
         if not octets:
             return b"", rest
         ready = self._mend(octets) if self._normalize else octets
         skip, self._skip = self._skip, 0
         self._passed += len(octets) - skip
-        self._lines += octets.count(b"\n")
-        newline = octets.rfind(b"\n")
-        self._width = len(octets) - newline - 1 if newline >= 0 else self._width + len(octets)
+        self._lines += newlines
+        if self._line is not None:
+            last = octets.rfind(b"\n")
+            self._width = len(octets) - last - 1 if last >= 0 else self._width + len(octets)
         # The first line end is CRLF by now, also where it was bare.
         return ready[2:] if skip else ready, rest
 
-    def _check(self, octets: bytes) -> None:
+    def _check(self, octets: bytes) -> int:
+        """Return how many LF are in `octets`; raises ContentFault."""
         pairs = octets.count(b"\r\n")
+        newlines = octets.count(b"\n")
         if (
-            (octets.count(b"\n") != pairs and not self._normalize)
+            (newlines != pairs and not self._normalize)
             # A CR at the very end is undecided, not bare.
             or octets.count(b"\r") - octets.endswith(b"\r") != pairs
             or b"\0" in octets
@@ -116,6 +120,7 @@ class Content:
             or (self._line is not None and self._too_wide(octets) is not None)
         ):
             raise self._first_fault(octets)
+        return newlines
 
     def _first_fault(self, octets: bytes) -> ContentFault:
         """Return the fault that stands first, which is the same however the octets were cut."""
