@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,16 @@ def test_links_from_one_document_to_another_lead_somewhere() -> None:
         for target in document.read_text().split("](")[1:]:
             link = target.partition(")")[0].partition("#")[0]
             assert link.startswith("http") or (document.parent / link).exists(), f"{document}: {link}"
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    """A promise without its test is a wish."""
+    text = (ROOT / "docs/threat-model.md").read_text("utf-8")
+    named = re.findall(r"(tests/[\w/.]+\.(?:py|txt|yaml))(?:::(\w+))?", text)
+    assert len(named) > 30
+    for path, name in named:
+        assert (ROOT / path).is_file(), path
+        assert not name or f"\ndef {name}(" in (ROOT / path).read_text("utf-8"), f"{path}::{name}"
+    promises = re.findall(r"^\| (\d+) \|.*\| (\S.*) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in promises] == list(range(1, 15))
+    assert all("tests/" in shown for _, shown in promises)
