@@ -20,6 +20,7 @@ SERVER_FORMS: Final = (
 CLIENT_FORMS: Final = "tcp:127.0.0.1:2525 (IPv6: tcp:\\:\\:1:2525) or unix:/run/sendmail/smtp.sock"
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_PRINTABLE: Final = re.compile(r"[!-~]*")
 
 # What each kind has in its first places, and by name only.
 _SERVER_OPTIONS: Final = {
@@ -100,6 +101,8 @@ def parse_client(text: str) -> Endpoint:
 
 
 def _parse(text: str, kinds: Kinds, forms: str) -> Endpoint:
+    if not _PRINTABLE.fullmatch(text):
+        raise ValueError(f"{text!r}: an endpoint string is printable ASCII without blanks: write {forms}")
     (start, kind), *pieces = _split(text)
     if start is not None or kind not in kinds or not pieces:
         raise ValueError(f"{text!r} is no endpoint that can be used here: write {forms}")

@@ -1,13 +1,15 @@
 """What is wrong with a file: where, what, and what to write instead.
 
 Contract: a reader collects every fault it can find and raises `Faulty` once.  A fault prints as
-FILE:LINE:COLUMN: text, the form that editors jump to.
+FILE:LINE:COLUMN: text, the form that editors jump to; always as one line of printable characters,
+whatever stands in the file and in its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 from attrs import frozen
 
@@ -25,7 +27,8 @@ class Fault:
     warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {'warning: ' if self.warning else ''}{self.text}"
+        text = f"{self.file}:{self.line}:{self.column}: {'warning: ' if self.warning else ''}{self.text}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Faulty(Exception):
@@ -36,10 +39,33 @@ class Faulty(Exception):
         self.faults = faults
 
 
+WORDS_SEARCHED: Final = 500
+LONGEST_WORD: Final = 64
+SEARCHES: Final = 30
+"""To look for a close word takes its time, and a file may have as many faults as it has names."""
+
+
+class Known:
+    """Words that are known, for the text of faults about words that are not."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = sorted(words)
+        self._searches = 0
+
+    def hint(self, word: str) -> str:
+        """Return ` (did you mean X?)` for a word that is close, else the known ones if they are few.
+
+        Only the first faults get one, and only the first of very many words are looked at.
+        """
+        self._searches += 1
+        if self._searches > SEARCHES or len(word) > LONGEST_WORD:
+            return ""
+        close = get_close_matches(word, self._words[:WORDS_SEARCHED], n=1, cutoff=0.6)
+        if close:
+            return f" (did you mean {close[0]}?)"
+        return f" (known: {', '.join(self._words)})" if 0 < len(self._words) <= 20 else ""
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean X?)` for a known word that is close, else the known ones if they are few."""
-    known = sorted(known)
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean {close[0]}?)"
-    return f" (known: {', '.join(known)})" if 0 < len(known) <= 20 else ""
+    """Return the hint for a single word."""
+    return Known(known).hint(word)

@@ -18,7 +18,7 @@ from .yaml_reader import Document, Path_, yaml_11_bool
 class Section(BaseModel):
     """A mapping in a file: nothing unknown, nothing converted, nothing changed later."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -32,7 +32,7 @@ def validate(model: type[M], document: Document) -> tuple[M | None, list[Fault]]
     try:
         return model.model_validate(data), []
     except ValidationError as error:
-        return None, [_fault(document, model, details) for details in error.errors()]
+        return None, [_fault(document, model, details) for details in error.errors(include_url=False)]
 
 
 def _fault(document: Document, model: type[BaseModel], details: ErrorDetails) -> Fault:

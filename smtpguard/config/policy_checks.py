@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from ..policy import privacy
-from ..policy.networks import parse_block
+from ..policy.networks import Block, parse_block
 from ..policy.rules import OTHER
 from ..smtp.invariants import never_forwarded
 from ..smtp.verbs import KNOWN_VERBS
-from .faults import Fault, suggestion
+from .faults import Fault, Known
 from .yaml_reader import Document
+
+_CONDITIONS: Final = frozenset({"from", "from_not", "argument", "greeted", "esmtp", "tls", "authenticated", "listener"})
 
 
 class CrossChecks:
@@ -28,7 +30,13 @@ class CrossChecks:
         self._rulesets = _as_mapping(data.get("rulesets"))
         self._choices = {key: _as_mapping(data.get(key)) for key in ("bare_newline", "early_input")}
         self._options = [o for o in _as_list(data.get("privacy_options")) if isinstance(o, str)]
-        self._verbs = {v.upper() for v in _as_list(data.get("verbs")) if isinstance(v, str)}
+        verbs = {v.upper().encode("ascii", "replace") for v in _as_list(data.get("verbs")) if isinstance(v, str)}
+        self._verbs = KNOWN_VERBS | verbs | {OTHER}
+        self._by_option = privacy.rules_of(self._options)
+        self._known_networks = Known(self._networks)
+        self._known_verbs = Known(verb.decode().lower() for verb in self._verbs)
+        self.inline: dict[str, Block] = {}
+        """The CIDRs that stand in rules, once `faults` has read them."""
 
     def faults(self) -> Iterator[Fault]:
         yield from self._network_faults()
@@ -61,41 +69,44 @@ class CrossChecks:
                 )
 
     def _choice_faults(self) -> Iterator[Fault]:
+        known = Known([*self._networks, "default"])
         for key in ("bare_newline", "early_input"):
             for name in self._choices[key]:
                 if name not in self._networks and name != "default":
-                    text = f"{key}: unknown network {name!r}{suggestion(name, [*map(str, self._networks), 'default'])}"
-                    yield self._places.fault((key, name), text, key=True)
+                    yield self._places.fault(
+                        (key, name), f"{key}: unknown network {name!r}{known.hint(name)}", key=True
+                    )
 
     def _option_faults(self) -> Iterator[Fault]:
-        known = [*privacy.OPTIONS, *privacy.NO_EFFECT]
+        known = Known([*privacy.OPTIONS, *privacy.NO_EFFECT])
         for number, option in enumerate(self._options):
             if option in privacy.NO_EFFECT:
                 text = f"{option} has no effect in a proxy: {privacy.NO_EFFECT[option]}"
                 yield self._places.fault(("privacy_options", number), text, warning=True)
             elif option not in privacy.OPTIONS:
-                text = f"unknown privacy option {option!r}{suggestion(option, known)}"
+                text = f"unknown privacy option {option!r}{known.hint(option)}"
                 yield self._places.fault(("privacy_options", number), text)
 
     def _name_faults(self, name: str) -> Iterator[Fault]:
         path = ("rulesets", name)
         verb = verb_of(name)
-        known = KNOWN_VERBS | {v.encode("ascii", "replace") for v in self._verbs} | {OTHER}
         if verb is None:
             yield self._places.fault(path, f"{name!r} is not a rule set: they are named check_VERB", key=True)
-        elif verb not in known:
-            close = suggestion(verb.decode().lower(), (v.decode().lower() for v in known))
+        elif verb not in self._verbs:
+            close = self._known_verbs.hint(verb.decode().lower())
             declare = f"; if the verb is meant, declare it: verbs: [{verb.decode()}]"
             hint = close.replace("mean ", "mean check_") if "mean" in close else declare
             yield self._places.fault(path, f"unknown verb in rule set {name!r}{hint}", key=True)
-        elif verb in privacy.rules_of(self._options):
+        elif verb in self._by_option:
             text = f"{verb.decode()} is ruled by privacy_options already: remove it there or here"
             yield self._places.fault(path, text, key=True)
 
     def _rule_faults(self, name: str, rules: list[Any]) -> Iterator[Fault]:
         verb = verb_of(name)
+        reached = True  # no rule so far matches always
         for number, rule in enumerate(rules):
             if not isinstance(rule, dict):
+                reached = False
                 continue
             path = ("rulesets", name, number)
             if verb is not None and never_forwarded(verb) and rule.get("action") == "forward":
@@ -109,27 +120,26 @@ class CrossChecks:
                     if isinstance(word, str) and (text := self._unknown_network(word)):
                         yield self._places.fault((*path, condition, place), f"{condition}: {text}")
             reply = rule.get("reply")
-            if verb_of(name) in (b"MAIL", b"RCPT", b"DATA") and isinstance(reply, str) and reply.startswith("2"):
+            if verb in (b"MAIL", b"RCPT", b"DATA") and isinstance(reply, str) and reply.startswith("2"):
                 text = "reply: a 2yz here would promise what no mail server has accepted: use 4yz or 5yz"
                 yield self._places.fault((*path, "reply"), text)
-            conditions = {"from", "from_not", "argument", "greeted", "esmtp", "tls", "authenticated", "listener"}
-            conditional = bool(conditions & rule.keys())
+            conditional = bool(_CONDITIONS & rule.keys())
             if not conditional and number + 1 < len(rules):
                 yield self._places.fault(
                     (*path[:-1], number + 1), "never reached: the rule above matches always", warning=True
                 )
-            reached = all(isinstance(r, dict) and conditions & r.keys() for r in rules[:number])
             if conditional and reached and number + 1 == len(rules):
                 text = f"the last rule of {name} has conditions: what it does not match is forwarded"
                 yield self._places.fault(path, text, warning=True)
+            reached &= conditional
 
     def _unknown_network(self, word: str) -> str | None:
-        if word in self._networks:
+        if word in self._networks or word in self.inline:
             return None
         if not re.search(r"[.:/]", word):
-            return f"unknown network {word!r}{suggestion(word, map(str, self._networks))}"
+            return f"unknown network {word!r}{self._known_networks.hint(word)}"
         try:
-            parse_block(word)
+            self.inline[word] = parse_block(word)
         except ValueError as error:
             return str(error)
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import Enum
 from importlib import resources
 from pathlib import Path
@@ -19,18 +19,18 @@ from attrs import frozen
 
 from ..policy import privacy
 from ..policy.decision import Decision, decide
-from ..policy.networks import Block, NetworkTable, Peer, parse_block
+from ..policy.networks import Block, NetworkTable, Peer
 from ..policy.rules import ByNetwork, Manners, Policy, Rule
 from ..smtp.answers import Closing
 from ..smtp.budgets import Budgets
 from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput
 from ..smtp.verdict import Action, Facts
-from .faults import Fault, Faulty, suggestion
+from .faults import Fault, Faulty, Known, suggestion
 from .models import validate
 from .policy_checks import CrossChecks, verb_of
 from .policy_models import PolicyModel, RuleModel, TestModel
-from .yaml_reader import Document, Places, read_file
+from .yaml_reader import Document, Places, is_file, read_file
 
 E = TypeVar("E", bound=Enum)
 
@@ -52,13 +52,12 @@ class PolicyFile:
 
     def faults_with(self, listeners: Iterable[str]) -> list[Fault]:
         """Return what is wrong with the policy under settings with these listeners."""
-        known = list(listeners)
+        names = set(listeners)
+        known = Known(names)
         return [
-            Fault(
-                self.path, *place, f"listener: no listener is named {name!r} in the settings{suggestion(name, known)}"
-            )
+            Fault(self.path, *place, f"listener: no listener is named {name!r} in the settings{known.hint(name)}")
             for name, place in self.listeners
-            if name not in known
+            if name not in names
         ]
 
     def failures(self) -> Iterator[Fault]:
@@ -86,7 +85,7 @@ def find(name: str) -> Path:
         packaged = Path(str(resources.files("smtpguard") / "policies" / f"{name}.yaml"))
         # In a checkout the policies stand at the top level; the wheel carries them in the package.
         return packaged if packaged.is_file() else Path(__file__).parents[2] / "policies" / f"{name}.yaml"
-    if path.is_file():
+    if is_file(path):
         return path
     hint = suggestion(name, SHIPPED) if "/" not in name and "." not in name else ""
     raise FileNotFoundError(2, f"no such policy file, nor a shipped policy{hint}", name)
@@ -109,7 +108,7 @@ def build(document: Document) -> PolicyFile:
     if errors or model is None:
         raise Faulty(errors)
     places = document.places
-    policy, count = _policy(model, places)
+    policy, count = _policy(model, places, checks.inline)
     tests = tuple((test, places.of(("tests", number))) for number, test in enumerate(model.tests))
     listeners = tuple(
         (name, places.of(("rulesets", ruleset, number, "listener", place)))
@@ -120,21 +119,26 @@ def build(document: Document) -> PolicyFile:
     return PolicyFile(places.file, policy, tests, listeners, count, tuple(sorted(f for f in faults if f.warning)))
 
 
-def _policy(model: PolicyModel, places: Places) -> tuple[Policy, int]:
-    blocks: dict[str, list[Block]] = {name: [parse_block(b) for b in listed] for name, listed in model.networks.items()}
+def _policy(model: PolicyModel, places: Places, parsed: Mapping[str, Block]) -> tuple[Policy, int]:
+    blocks = dict(model.networks)
     for rules in model.rulesets.values():
         for rule in rules:
             for words in (rule.from_, rule.from_not):
                 inline = _inline(words or (), model.networks)
                 if inline:
-                    blocks[_anonymous(inline)] = [parse_block(word) for word in inline]
+                    blocks[_anonymous(inline)] = [parsed[word] for word in inline]
     table = NetworkTable(blocks)
     rule_sets = _privacy_rules(model.privacy_options, places)
     for name, rules in model.rulesets.items():
         verb = verb_of(name)
         assert verb is not None  # _name_faults
         rule_sets[verb] = tuple(
-            _rule(rule, table, f"{places.file}:{places.of(('rulesets', name, number))[0]} {name}, rule {number + 1}")
+            _rule(
+                rule,
+                model.networks,
+                table,
+                f"{places.file}:{places.of(('rulesets', name, number))[0]} {name}, rule {number + 1}",
+            )
             for number, rule in enumerate(rules)
         )
     return Policy(table, rule_sets, _manners(model, table)), sum(map(len, rule_sets.values()))
@@ -176,13 +180,13 @@ def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule
     }
 
 
-def _rule(rule: RuleModel, table: NetworkTable, where: str) -> Rule:
+def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: str) -> Rule:
     def bits(words: list[str]) -> int:
-        inline = _inline(words, table.names)
-        named = [word for word in words if word not in inline]
-        total = 0
-        for name in [*named, *([_anonymous(inline)] if inline else [])]:
-            total |= table.bits_of(name)
+        inline = _inline(words, named)
+        total = table.bits_of(_anonymous(inline)) if inline else 0
+        for word in words:
+            if word in named:
+                total |= table.bits_of(word)
         return total
 
     return Rule(

@@ -10,9 +10,10 @@ import re
 from typing import Annotated, Final, Literal
 
 from attrs import asdict
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic_core import PydanticKnownError
 
-from ..policy.networks import Peer, parse_block
+from ..policy.networks import Block, Peer, parse_block
 from ..policy.reply_profiles import PROFILES
 from ..smtp.budgets import SENDMAIL, UNLESS_SAID
 from ..smtp.replies import Reply
@@ -52,9 +53,10 @@ def _verb(text: str) -> str:
     return text.upper()
 
 
-def _network(text: str) -> str:
-    parse_block(text)
-    return text
+def _network(value: object) -> Block:
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    return parse_block(value)
 
 
 def _address(text: str) -> str:
@@ -150,7 +152,7 @@ class TestModel(Section):
 class PolicyModel(Section):
     """The file as a whole."""
 
-    networks: dict[str, Annotated[list[Annotated[str, AfterValidator(_network)]], BeforeValidator(_listed)]] = {}
+    networks: dict[str, Annotated[list[Annotated[Block, PlainValidator(_network)]], BeforeValidator(_listed)]] = {}
     replies: Literal["sendmail", "rfc5321", "stig", "postfix"] = "sendmail"
     privacy_options: list[str] = []
     banner: Annotated[str, AfterValidator(_banner)] = "unchanged"

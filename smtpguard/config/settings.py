@@ -7,6 +7,7 @@ tests/packaging/test_docs.py).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,9 +19,9 @@ from pydantic.config import JsonDict
 
 from ..smtp.profiles import PROFILES
 from .endpoints import parse_client, parse_server
-from .faults import Fault, Faulty, suggestion
+from .faults import Fault, Faulty, Known
 from .models import Section, validate
-from .yaml_reader import Document, Places, read_file
+from .yaml_reader import Document, Places, is_file, read_file
 
 
 def _server(text: str) -> str:
@@ -41,6 +42,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _file_name(text: str) -> str:
+    longest = max(map(len, os.fsencode(text).split(b"/")))
+    if longest > LONGEST_NAME or len(os.fsencode(text)) > LONGEST_PATH:
+        raise ValueError("no file has so long a name")
+    return text
+
+
 def _wrapped(value: object) -> object:
     return {"endpoint": value} if isinstance(value, str) else value
 
@@ -53,6 +61,9 @@ def _bind_by_network(value: object) -> object:
     return {"default": value} if isinstance(value, str) else value
 
 
+LONGEST_NAME: Final = 255
+LONGEST_PATH: Final = 4095
+"""Octets (limits.h, NAME_MAX and PATH_MAX less its NUL)."""
 LONGEST_WAIT: Final = 86400
 """Seconds; longer is a slip of the pen."""
 
@@ -209,7 +220,7 @@ class Settings(Section):
         description="the mail server: an endpoint string, or a mapping with the keys below",
         json_schema_extra=_flag("--backend"),
     )
-    policy: str = Field(
+    policy: Annotated[str, AfterValidator(_file_name)] = Field(
         "internal-vrfy",
         description="a policy file (looked for beside the settings file first), or the name of a shipped policy",
         json_schema_extra=_flag("--policy"),
@@ -263,13 +274,12 @@ class Loaded:
 
     def faults_with(self, networks: Iterable[str]) -> list[Fault]:
         """Return what is wrong with the settings under a policy with these named networks."""
-        known = [*networks, "default"]
+        names = {*networks, "default"}
+        known = Known(names)
         return [
-            self.places.fault(
-                ("backend", "bind", name), f"bind: unknown network {name!r}{suggestion(name, known)}", key=True
-            )
+            self.places.fault(("backend", "bind", name), f"bind: unknown network {name!r}{known.hint(name)}", key=True)
             for name in self.settings.backend.bind
-            if name not in known
+            if name not in names
         ]
 
 
@@ -306,7 +316,7 @@ def policy_named_in(path: str | Path) -> str | None:
 
 def _apply(flags: Mapping[str, Any], data: dict[str, Any], folder: Path) -> None:
     policy = data.get("policy")
-    if isinstance(policy, str) and (folder / policy).is_file():
+    if isinstance(policy, str) and is_file(folder / policy):
         data["policy"] = str(folder / policy)
     for key, value in flags.items():
         if not value:

@@ -9,11 +9,12 @@ follow the YAML 1.2 core schema, so that `no`, `off`, `0755` and `12:30` are the
 from __future__ import annotations
 
 import re
+from errno import ENAMETOOLONG
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from attrs import define
+from attrs import define, field
 
 from .faults import Fault, Faulty
 
@@ -47,6 +48,8 @@ class Places:
 
     file: str
     root: yaml.Node | None
+    _entries: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = field(init=False, factory=dict)
+    """Of each mapping that was walked through: (key, value) by key."""
 
     def of(self, path: Path_) -> tuple[int, int]:
         """Return line and column of the value at `path`, or of the nearest one around it."""
@@ -61,7 +64,7 @@ class Places:
         mark = node.start_mark if node is not None else None
         for step in path:
             if isinstance(node, yaml.MappingNode):
-                found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
+                found = self._entries_of(node).get(str(step))
                 if found is None:
                     break
                 mark = found[0].start_mark if key else found[1].start_mark
@@ -72,6 +75,15 @@ class Places:
             else:
                 break
         return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+
+    def _entries_of(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        entries = self._entries.get(id(node))
+        if entries is None:
+            entries = self._entries[id(node)] = {}
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    entries.setdefault(key.value, (key, value))  # the first is the one that is read
+        return entries
 
 
 @define
@@ -90,6 +102,16 @@ class Document:
 
     def fault_at(self, mark: Any, text: str) -> None:
         self.faults.append(Fault(self.places.file, mark.line + 1, mark.column + 1, text))
+
+
+def is_file(path: Path) -> bool:
+    """True if there is such a file; a name that is too long for one is no error."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == ENAMETOOLONG:
+            return False
+        raise
 
 
 def read_file(path: str | Path) -> Document:

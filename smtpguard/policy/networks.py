@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
 from typing import Final, Self
 
-from attrs import frozen
+from attrs import define, frozen
 from netaddr import AddrFormatError, IPNetwork
 
 _CIDR: Final = re.compile(r"[0-9A-Fa-f:.]+(/(0|[1-9][0-9]{0,2}))?")
 _ZONE: Final = re.compile(r"%[^/]*")
 _MAPPED: Final = 0xFFFF << 32  # ::ffff:0:0/96, RFC 4291 2.5.5.2
+_BEHIND_ALL: Final = 1 << 128
 
 
 @frozen
@@ -52,7 +53,7 @@ UNIX_PEER: Final = Peer(0, 0, "unix")
 
 @frozen
 class Block:
-    """A range of addresses of one family, both ends included."""
+    """The addresses of a CIDR, both ends included."""
 
     family: int
     first: int
@@ -70,9 +71,9 @@ def parse_block(text: str) -> Block:
         network = IPNetwork(text)
     except (AddrFormatError, ValueError):
         raise ValueError(f"{text!r} is not a network: {_what_is_wrong(text)}") from None
-    if network.ip != network.network:
-        raise ValueError(f"{text} has host bits set: write {network.cidr} or {network.ip}")
     first, last = int(network.first), int(network.last)
+    if network.value != first:
+        raise ValueError(f"{text} has host bits set: write {network.cidr} or {network.ip}")
     if network.version == 6 and first >= _MAPPED and last <= _MAPPED | 0xFFFFFFFF:
         return Block(4, first - _MAPPED, last - _MAPPED)
     return Block(network.version, first, last)
@@ -86,60 +87,100 @@ def _what_is_wrong(text: str) -> str:
     return "the numbers go from 0 to 255, without leading zeros" if bits == 32 else "no such address"
 
 
+@define(eq=False)
+class _Area:
+    """All addresses that the same blocks hold."""
+
+    around: _Area | None
+    """What the innermost of the blocks lies in."""
+    networks: tuple[int, ...]
+    """The bits, by their places, of the networks that have the innermost block."""
+    _bits: int | None = None
+
+    @property
+    def bits(self) -> int:
+        """Those of the networks around it too.
+
+        Put together when first asked for: for all areas at once they would take the square of the
+        number of networks.
+        """
+        if self._bits is None:
+            bits = self.around.bits if self.around is not None else 0
+            for place in self.networks:
+                bits |= 1 << place
+            self._bits = bits
+        return self._bits
+
+
 class NetworkTable:
     """Named networks, arranged so that one look-up gives all that an address is in.
 
     The answer is a set of bits; `bits_of` says which bit a name has.  Each family is cut into the
-    ranges between the ends of any network, and every range knows its bits.
+    ranges between the ends of any block, and every range knows its area.
     """
 
     def __init__(self, networks: Mapping[str, Iterable[Block]]) -> None:
-        self._bit = {name: 1 << place for place, name in enumerate(networks)}
-        self._starts: dict[int, list[int]] = {4: [0], 6: [0]}
-        self._bits: dict[int, list[int]] = {4: [0], 6: [0]}
-        changes: dict[int, dict[int, int]] = {4: {}, 6: {}}
+        self._place = {name: place for place, name in enumerate(networks)}
+        self._starts: dict[int, list[int]] = {}
+        self._areas: dict[int, list[_Area]] = {}
+        having: dict[int, dict[tuple[int, int], list[int]]] = {4: {}, 6: {}}
         for name, blocks in networks.items():
-            for block in _merged(blocks):
-                # Merged blocks of one name do not touch, so a bit is toggled once on, once off.
-                at = changes[block.family]
-                at[block.first] = at.get(block.first, 0) ^ self._bit[name]
-                at[block.last + 1] = at.get(block.last + 1, 0) ^ self._bit[name]
-        for family, at in changes.items():
-            now = 0
-            for start in sorted(at):
-                now ^= at[start]
-                self._starts[family].append(start)
-                self._bits[family].append(now)
+            for block in blocks:
+                # In this order a block comes behind those that it lies in.
+                having[block.family].setdefault((block.first, -block.last), []).append(self._place[name])
+        for family, places in having.items():
+            self._starts[family], self._areas[family] = _cut(places)
 
     @property
     def names(self) -> list[str]:
-        return list(self._bit)
+        return list(self._place)
 
     def bits_of(self, name: str) -> int:
         """Return the bit of a network; raises KeyError."""
-        return self._bit[name]
+        return 1 << self._place[name]
 
     def classify(self, peer: Peer) -> int:
         """Return the bits of all the networks that hold `peer`."""
         starts = self._starts.get(peer.family)
         if starts is None:
             return 0
-        return self._bits[peer.family][bisect_right(starts, peer.value) - 1]
+        return self._areas[peer.family][bisect_right(starts, peer.value) - 1].bits
 
     def names_in(self, bits: int) -> list[str]:
         """Return the names behind `bits`, in the order of the policy."""
-        return [name for name, bit in self._bit.items() if bits & bit]
+        return [name for name, place in self._place.items() if bits >> place & 1]
 
 
-def _merged(blocks: Iterable[Block]) -> Iterable[Block]:
-    """Join blocks that overlap or touch."""
-    family, first, last = 0, 0, -2
-    for block in sorted(blocks, key=lambda b: (b.family, b.first)):
-        if block.family == family and block.first <= last + 1:
-            last = max(last, block.last)
-            continue
-        if family:
-            yield Block(family, first, last)
-        family, first, last = block.family, block.first, block.last
-    if family:
-        yield Block(family, first, last)
+def _cut(having: Mapping[tuple[int, int], list[int]]) -> tuple[list[int], list[_Area]]:
+    """Cut a family into ranges; return where each starts, and its area.
+
+    CIDRs lie one in the other or apart, never across: so the blocks that are open at an address are
+    a stack.
+    """
+    nowhere = _Area(None, ())
+    starts, areas = [0], [nowhere]
+    made: dict[tuple[_Area, tuple[int, ...]], _Area] = {}
+    open_blocks: list[tuple[int, _Area]] = []
+
+    def begin(start: int) -> None:
+        area = open_blocks[-1][1] if open_blocks else nowhere
+        if starts[-1] == start:
+            areas[-1] = area
+        elif areas[-1] is not area:
+            starts.append(start)
+            areas.append(area)
+
+    def close_before(first: int) -> None:
+        while open_blocks and open_blocks[-1][0] < first:
+            last, _ = open_blocks.pop()
+            begin(last + 1)
+
+    for first, minus_last in sorted(having):
+        close_before(first)
+        around = open_blocks[-1][1] if open_blocks else nowhere
+        key = around, tuple(having[first, minus_last])
+        area = made.setdefault(key, _Area(*key))
+        open_blocks.append((-minus_last, area))
+        begin(first)
+    close_before(_BEHIND_ALL)
+    return starts, areas

@@ -36,7 +36,7 @@ from .content import Content, ContentFault
 from .effects import BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
 from .grammar import Command, Fault, Malformed, chunk_size, eight_bit_at, is_last_chunk
 from .intake import SAMPLE_OCTETS
-from .invariants import must_be_last, not_forwarded, overrule
+from .invariants import must_be_last, not_offered, overrule
 from .phases import BACKEND_SPEAKS, CLIENT_OWES, Awaited, Phase
 from .replies import BackendReply, Reply, ReplyFault, ReplyReader
 from .tally import UNKNOWN, Tally
@@ -435,7 +435,7 @@ class Dialogue(Turns):
         self._out.append(ToClient(reply.octets))
 
     def _offers(self, verb: bytes) -> bool:
-        return not not_forwarded(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
+        return not not_offered(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
 
 
 def _is_last(command: Command | None) -> bool:

@@ -23,14 +23,14 @@ def keywords(reply: bytes) -> frozenset[bytes]:
     return frozenset(m.group(1).upper() for m in map(_KEYWORD.match, lines) if m)
 
 
-def visible(reply: bytes, may_forward: Callable[[bytes], bool]) -> bytes:
-    """Return `reply` without the keywords whose verb `may_forward` says no to."""
+def visible(reply: bytes, offered: Callable[[bytes], bool]) -> bytes:
+    """Return `reply` without the keywords that `offered` says no to; it is asked for their verb."""
     lines = reply.split(b"\r\n")[:-1]
     kept = lines[:1]
     for line in lines[1:]:
         match = _KEYWORD.match(line)
         keyword = match.group(1).upper() if match else b""
-        if may_forward(VERB_OF_KEYWORD.get(keyword, keyword)):
+        if offered(VERB_OF_KEYWORD.get(keyword, keyword)):
             kept.append(line)
     if len(kept) == len(lines):
         return reply

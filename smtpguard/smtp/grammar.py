@@ -30,6 +30,9 @@ _COMMAND: Final = re.compile(rb"([A-Za-z0-9-]{1,%d})(?: ([\x20-\x7e\x80-\xff]*))
 # so the line is refused, but its end is beyond doubt and the session goes on.
 _BLANK_OUT_OF_PLACE: Final = re.compile(rb"[ \t]|[A-Za-z0-9-]+ ?[\x20-\x7e]*[\t\x0b\x0c]")
 
+# What a server could take for a BDAT (RFC 3030): octets follow that are no lines.
+_BDAT: Final = re.compile(rb"[\t-\r ]*BDAT(?![A-Z0-9-])", re.IGNORECASE)
+
 # Octets that servers drop, cut at, or take as a line end.  CR counts unless it could yet be the
 # first half of a CRLF.
 _NEVER: Final = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]|\r(?!\n|\Z)")
@@ -54,6 +57,7 @@ class Fault(Enum):
     EMPTY = "empty line"
     SHAPE = "not a command line"
     NOT_BASE64 = "authentication response that is not base64"
+    UNCOUNTED = "BDAT whose octets cannot be counted"
     OTHER_PROTOCOL = "another protocol"
 
     @property
@@ -112,6 +116,8 @@ def _malformed(line: bytes) -> Malformed:
     body = line[:-2]
     if not body.isascii():
         return Malformed(line, Fault.EIGHT_BIT, eight_bit_at(body) + 1)
+    if _BDAT.match(body):
+        return Malformed(line, Fault.UNCOUNTED)
     if _BLANK_OUT_OF_PLACE.match(body):
         return Malformed(line, Fault.BLANK)
     control = _CONTROL.search(body)

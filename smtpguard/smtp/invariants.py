@@ -11,7 +11,14 @@ from typing import Final
 from . import answers
 from .grammar import Command, Fault, Malformed, chunk_size
 from .terms import Terms
-from .verbs import KNOWN_VERBS, NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OTHER_PROTOCOLS, WITHOUT_ARGUMENT
+from .verbs import (
+    EIGHT_BIT_KEYWORDS,
+    KNOWN_VERBS,
+    NEVER_FORWARDED,
+    NEVER_FORWARDED_PREFIX,
+    OTHER_PROTOCOLS,
+    WITHOUT_ARGUMENT,
+)
 from .verdict import Action, Verdict
 
 _RULE: Final = "never forwarded, whatever the policy"
@@ -27,13 +34,16 @@ def never_forwarded(verb: bytes) -> bool:
     return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX) or verb == b"STARTTLS"
 
 
-def not_forwarded(keyword: bytes, terms: Terms) -> bool:
-    """True if a keyword of an EHLO reply (upper case) is a verb that never reaches this backend.
+def not_offered(keyword: bytes, terms: Terms) -> bool:
+    """True if a keyword of an EHLO reply (upper case) is nothing that a client may make use of here.
 
-    SIZE, DSN and the like are no verbs, so no profile lists them.
+    SIZE, DSN and the like are no verbs, so no profile lists them; but a client must not be offered to
+    send octets above 0x7f where none may pass.
     """
     if keyword == b"BDAT":
         return not chunks_pass(terms)
+    if terms.profile.seven_bit and keyword in EIGHT_BIT_KEYWORDS:
+        return True
     return never_forwarded(keyword) or (keyword in KNOWN_VERBS and not terms.known(keyword))
 
 

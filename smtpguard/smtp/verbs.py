@@ -36,6 +36,9 @@ NEVER_FORWARDED: Final = frozenset(
 NEVER_FORWARDED_PREFIX: Final = b"XPROXY"
 """XPROXY, XPROXYFROM, XPROXYTO: as NEVER_FORWARDED."""
 
+EIGHT_BIT_KEYWORDS: Final = frozenset({b"8BITMIME", b"SMTPUTF8"})
+"""EHLO keywords that let a client send octets above 0x7f (RFC 6152, RFC 6531)."""
+
 WITHOUT_ARGUMENT: Final = frozenset({b"DATA", b"RSET", b"QUIT"})
 """RFC 5321 4.1.1 gives these no argument; servers differ on `DATA x`."""
 

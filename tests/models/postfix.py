@@ -136,6 +136,7 @@ class Postfix28(Postfix):
     """2.8: the tail of a cut line is the next command, and there is no BDAT."""
 
     name = "postfix-2.8"
+    profile = "default"  # profile `postfix` is for 3.4 and later
     keywords = tuple(word for word in Postfix.keywords if word not in (b"CHUNKING", b"SMTPUTF8"))
     verbs = _BEFORE_CHUNKING
     drops_tail = False
