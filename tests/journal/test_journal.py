@@ -18,7 +18,7 @@ from smtpguard.journal.lines import Level, Line, Style
 from smtpguard.journal.sinks import StderrSink, SyslogSink, one_line
 from smtpguard.policy.networks import Peer
 from smtpguard.service import make_journal
-from smtpguard.smtp.effects import BackendFault, Judged, Refused
+from smtpguard.smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
 from smtpguard.smtp.grammar import Command
 from smtpguard.smtp.replies import Reply
 from smtpguard.smtp.verdict import Action, Verdict
@@ -163,6 +163,8 @@ def every_event() -> Iterator[tuple[int, Callable[[Journal], None]]]:
     yield Level.VIOLATION, lambda journal: journal.session("ID", PEER).turned_away("why")
     yield Level.COMMAND, lambda journal: journal.session("ID", PEER).refused(Refused("what", b"x", False))
     yield Level.COMMAND, lambda journal: journal.session("ID", PEER).judged(event("VRFY x"))
+    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).normalized(Normalized("where"))
+    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).over_budget(OverBudget(b"VRFY", 6))
     yield Level.SUMMARY, lambda journal: journal.session("ID", PEER).ended({}, 0.0)
     yield Level.CONNECTION, lambda journal: journal.session("ID", PEER).connected("tcp:25")
 
@@ -199,7 +201,16 @@ def test_nothing_is_formatted_and_nobody_is_asked_for_a_line_that_is_not_written
     def formatted(*_: object) -> Line:
         raise AssertionError("formatted")
 
-    for name in ("judged", "refused", "backend_fault", "connected", "turned_away", "summary"):
+    for name in (
+        "judged",
+        "refused",
+        "normalized",
+        "over_budget",
+        "backend_fault",
+        "connected",
+        "turned_away",
+        "summary",
+    ):
         monkeypatch.setattr(lines, name, formatted)
     happens(Journal([], level - 1, find_name=names.find))
     assert names.asked == []

@@ -14,7 +14,7 @@ from smtpguard.journal import lines
 from smtpguard.journal.ids import SessionIds
 from smtpguard.journal.lines import SHOWN_OCTETS, Client, Level, Line, Style, host_name, printable
 from smtpguard.policy.networks import UNIX_PEER, Peer
-from smtpguard.smtp.effects import BackendFault, Judged, Refused
+from smtpguard.smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
 from smtpguard.smtp.grammar import Command, Fault, parse
 from smtpguard.smtp.replies import Reply
 from smtpguard.smtp.verdict import Action, Verdict
@@ -219,6 +219,26 @@ def test_a_backend_that_misbehaves_is_an_error_with_its_octets() -> None:
         lines.backend_fault(BackendFault("closed", b""), NAMED, Style.CLASSIC).text
         == "there.domain: mail server: closed"
     )
+
+
+def test_a_bare_newline_that_was_replaced_is_told_with_its_place() -> None:
+    """It was the client's fault and not refused, so it is no violation."""
+    event = Normalized("bare linefeed (LF) in octet 7 of the message, line 1")
+    line = lines.normalized(event, NAMED, Style.SENDMAIL)
+    assert line.text == f"there.domain [123.45.67.89]: {event.where} replaced by CRLF"
+    assert (line.level, line.priority, line.event) == (Level.COMMAND, syslog.LOG_INFO, "normalized")
+    assert lines.normalized(event, OUTSIDE, Style.CLASSIC).text == f"[123.45.67.89]: {event.where} replaced by CRLF"
+
+
+@pytest.mark.parametrize(
+    ("verb", "named"), [(b"VRFY", "VRFY"), (b"NOOP", "NOOP"), (b"", "UNKNOWN"), (b"X-ATTACKERS-OWN", "UNKNOWN")]
+)
+def test_a_budget_that_is_used_up_is_told_in_sendmails_words(verb: bytes, named: str) -> None:
+    """`possible SMTP attack: command=VRFY, count=6`; tests/sendmail/test_choices.py has a real one say it."""
+    line = lines.over_budget(OverBudget(verb, 6), NAMED, Style.SENDMAIL)
+    assert line.text == f"there.domain [123.45.67.89]: possible SMTP attack: command={named}, count=6"
+    assert line.fields == {"verb": named, "count": 6}
+    assert lines.over_budget(OverBudget(verb, 6), NAMED, Style.CLASSIC).text.startswith("there.domain: possible")
 
 
 @pytest.mark.parametrize(

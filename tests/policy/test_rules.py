@@ -10,7 +10,11 @@ from smtpguard.policy.networks import UNIX_PEER, Peer
 from smtpguard.policy.reply_profiles import PROFILES, reply_for
 from smtpguard.policy.rules import Policy
 from smtpguard.smtp.answers import Closing
+from smtpguard.smtp.bounds import Bounds
+from smtpguard.smtp.budgets import UNLESS_SAID, Budgets
 from smtpguard.smtp.grammar import Command, parse
+from smtpguard.smtp.replies import Reply
+from smtpguard.smtp.terms import BareNewline, EarlyInput, Terms
 from smtpguard.smtp.verbs import CORE, KNOWN_VERBS, NEVER_FORWARDED
 from smtpguard.smtp.verdict import Action, Facts
 from tests.smtp.table import policy
@@ -212,3 +216,34 @@ def test_no_rule_may_say_that_mail_was_accepted(verb: str) -> None:
     with pytest.raises(Faulty, match="would promise what no mail server has accepted"):
         policy(f'rulesets: {{check_{verb}: [{{action: reply, reply: "250 2.0.0 ok"}}]}}')
     policy(f'rulesets: {{check_{verb}: [{{action: reply, reply: "451 4.7.1 later"}}]}}')
+
+
+def test_what_is_chosen_by_network_is_that_of_the_first_listed() -> None:
+    """A client in none of them has the default, and that is the strict one unless said otherwise."""
+    text = """
+networks: {internal: [10.0.0.0/8], printers: [10.1.0.0/16], old: [10.1.2.0/24]}
+bare_newline: {printers: normalize, internal: reject, old: reject}
+early_input: {default: reject, internal: hold}
+budgets: {vrfy: 3}
+banner: mx.example.org
+verbs: [XADR]
+rulesets: {}
+"""
+    rules = policy(text)
+    base = Terms(Bounds(queue=5000), chunking=True)
+
+    def terms(source: str) -> Terms:
+        return rules.terms_for(Peer.parse(source), base)
+
+    normalize, reject, hold = BareNewline.NORMALIZE, BareNewline.REJECT, EarlyInput.HOLD
+    assert [terms(f"10.{i}.2.1").bare_newline for i in (0, 1)] == [reject, normalize]
+    assert terms("192.0.2.1").bare_newline is reject
+    assert [terms(source).early_input for source in ("10.1.2.1", "192.0.2.1")] == [hold, EarlyInput.REJECT]
+    assert terms("10.0.0.1").budgets is None
+    assert terms("192.0.2.1").budgets == Budgets(vrfy=3)
+    for source in ("10.0.0.1", "192.0.2.1"):
+        assert terms(source).banner == Reply.parse("220 mx.example.org")
+        assert terms(source).verbs == {b"XADR"}
+        assert (terms(source).bounds, terms(source).chunking) == (base.bounds, True)
+    silent = policy("rulesets: {}").terms_for(Peer.parse("10.0.0.1"), Terms())
+    assert silent == Terms(budgets=UNLESS_SAID)
