@@ -39,7 +39,7 @@ class Faulty(Exception):
         self.faults = faults
 
 
-WORDS_SEARCHED: Final = 500
+WORDS_SEARCHED: Final = 200
 LONGEST_WORD: Final = 64
 SEARCHES: Final = 30
 """To look for a close word takes its time, and a file may have as many faults as it has names."""

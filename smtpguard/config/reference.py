@@ -40,7 +40,8 @@ _WHEN: Final = {
     "NO_ARGUMENT": "DATA, RSET or QUIT with an argument",
     "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply, and, under `early_input: reject`, before "
     "the banner or behind EHLO or HELO; the connection is closed",
-    "NO_CHUNK": "a BDAT before the EHLO reply had CHUNKING and a RCPT was accepted, or behind a refused one",
+    "NO_CHUNK": "a BDAT before the EHLO reply had CHUNKING and MAIL and RCPT were accepted, or behind a refused one",
+    "BETWEEN_CHUNKS": "any other command behind a BDAT that was not the last of its message",
     "ONLY_QUIT": "any command after a banner of the backend that refuses service",
     "NOT_SMTP": "a first line of HTTP, TLS or another protocol; the connection is closed",
     "unavailable": "the backend cannot be reached, or the relay check has no answer yet",

@@ -34,7 +34,7 @@ from . import answers, ehlo
 from .answers import Closing
 from .content import Content, ContentFault
 from .effects import BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
-from .grammar import Command, Fault, Malformed, chunk_size, eight_bit_at, is_last_chunk
+from .grammar import Command, Fault, Malformed, chunk_size, eight_bit_at
 from .intake import SAMPLE_OCTETS
 from .invariants import must_be_last, not_offered, overrule
 from .phases import BACKEND_SPEAKS, CLIENT_OWES, Awaited, Phase
@@ -42,7 +42,7 @@ from .replies import BackendReply, Reply, ReplyFault, ReplyReader
 from .tally import UNKNOWN, Tally
 from .terms import BareNewline, EarlyInput, Terms
 from .turns import Turns
-from .verbs import DISCLOSING, KNOWN_VERBS, PROBES
+from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES
 from .verdict import Action, Judge, Verdict
 
 _CONTENT_END: Final = b"."
@@ -253,6 +253,8 @@ class Dialogue(Turns):
         elif verdict.action is Action.REPLY:
             self._known.password_may_come |= command.verb == b"AUTH"
             self._answer(verdict.reply or answers.UNKNOWN, command.verb)
+        elif self._known.between_chunks and command.verb not in BETWEEN_CHUNKS:
+            self._answer(answers.BETWEEN_CHUNKS, command.verb)
         else:
             self._forward(command)
 
@@ -397,7 +399,7 @@ class Dialogue(Turns):
         self._outstanding = b""
         self._sent = None
         octets = reply.octets
-        if verb == _CONTENT_END or (verb == b"BDAT" and (reply.code >= 400 or _is_last(command))):
+        if verb == _CONTENT_END or (verb == b"BDAT" and reply.code >= 400):
             self._known.message_over()
         if verb == b"AUTH":
             self._known.password_may_come = reply.code >= 400
@@ -436,7 +438,3 @@ class Dialogue(Turns):
 
     def _offers(self, verb: bytes) -> bool:
         return not not_offered(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
-
-
-def _is_last(command: Command | None) -> bool:
-    return command is not None and is_last_chunk(command.argument)

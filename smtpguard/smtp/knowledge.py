@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from . import ehlo
-from .grammar import Command, parameters
+from .grammar import Command, is_last_chunk, parameters
 from .replies import BackendReply
 from .verdict import Facts
 
@@ -19,8 +19,8 @@ class Knowledge:
     """The state of one session, apart from whose turn it is."""
 
     __slots__ = (
-        "_offers", "_utf8_mail", "always_seven_bit", "facts", "in_transaction", "may_chunk", "password_may_come",
-        "told_seven_bit",
+        "_offers", "_utf8_mail", "always_seven_bit", "between_chunks", "facts", "in_transaction", "may_chunk",
+        "password_may_come", "told_seven_bit",
     )  # fmt: skip
 
     def __init__(self, always_seven_bit: bool = False) -> None:
@@ -32,7 +32,9 @@ class Knowledge:
         self.password_may_come = False
         """An AUTH was refused, and the client may go on with the exchange all the same."""
         self.may_chunk = False
-        """The backend offers CHUNKING and has accepted a RCPT for which no chunk was refused (RFC 3030)."""
+        """The backend offers CHUNKING and has accepted a MAIL and a RCPT, and no chunk was refused since (RFC 3030)."""
+        self.between_chunks = False
+        """It has accepted a chunk that is not the last of its message."""
         self.always_seven_bit = always_seven_bit
         """The backend drops the eighth bit of every message."""
         self.told_seven_bit = False
@@ -56,14 +58,18 @@ class Knowledge:
                 esmtp = verb == b"EHLO"
                 self.facts = evolve(self.facts, greeted=True, esmtp=esmtp)
                 self._offers = ehlo.keywords(reply.octets) if esmtp else frozenset()
-                self.in_transaction = self.may_chunk = False
+                self.message_over()
             case b"MAIL" if command is not None:
                 self.in_transaction = True
                 self.may_chunk = False
                 self.told_seven_bit = _says_seven_bit(command)
                 self._utf8_mail = _says_smtputf8(command)
             case b"RCPT":
-                self.may_chunk = b"CHUNKING" in self._offers
+                self.may_chunk = self.in_transaction and b"CHUNKING" in self._offers
+            case b"BDAT" if command is not None and reply.code == 250 and not is_last_chunk(command.argument):
+                self.between_chunks = True
+            case b"BDAT":
+                self.message_over()
             case b"RSET":
                 self.message_over()
             case b"AUTH" if reply.code == 235:
@@ -71,7 +77,7 @@ class Knowledge:
 
     def message_over(self) -> None:
         """The transaction ended, whether its message was accepted or not."""
-        self.in_transaction = self.may_chunk = False
+        self.in_transaction = self.may_chunk = self.between_chunks = False
 
     def allows_eight_bit(self, command: Command) -> bool:
         """True if octets >= 0x80 have one meaning in this command: SMTPUTF8 (RFC 6531 3.4), offered by
