@@ -10,23 +10,40 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks nmap \
 	util-linux mount hostname iproute2 systemd
 
+# Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.
+MTAS := .mtas
+UNPACKED_PACKAGES := postfix exim4-daemon-light opensmtpd
+
+# How long `make fuzz` looks, and where it begins.
+SECONDS := 600
+SEED := 1
+
 UV := uv==0.13.9
 COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
 .NOTPARALLEL:
-.PHONY: run test test-long lint types imports format docs lock clean packages root
+.PHONY: run test test-long fuzz fuzz-guided lint types imports format docs lock clean packages mtas root
 
 run: $(VENV)/.runtime
 	$(BIN)/python -m smtpguard demo
 
-test: packages $(VENV)/.development
+test: packages mtas $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: packages $(VENV)/.development
+test-long: packages mtas $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports
 	LONG=1 $(BIN)/python -m pytest
+
+# Streams of a seeded generator before models of mail servers; one that breaks a promise is made small
+# and saved in tests/fuzz/found.
+fuzz: $(VENV)/.development
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+# libFuzzer on each parser; what it finds is saved in tests/guided/found.
+fuzz-guided: $(VENV)/.development
+	$(BIN)/python -m tests.guided all --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -59,7 +76,7 @@ lock:
 	rm -rf build
 
 clean:
-	rm -rf $(VENV) build dist docs/*.new .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MTAS) build dist docs/*.new .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find smtpguard tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The development set holds the runtime set, so that a virtual environment may grow from one to the other.
@@ -84,3 +101,6 @@ root:
 
 packages: root
 	@tools/debian-packages $(DEBIAN_PACKAGES)
+
+mtas: packages
+	@tools/unpack-debian $(MTAS) $(UNPACKED_PACKAGES)

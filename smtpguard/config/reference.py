@@ -53,6 +53,7 @@ _WHEN: Final = {
     "client_timeout": "the client sent nothing for `timeouts.command`, `timeouts.data_block` or `timeouts.message`",
     "backend_timeout": "the backend did not answer within its time-out",
     "internal": "a fault of the guard itself, which is in the log",
+    "given_up": "RSET, EHLO or HELO behind a BDAT that was not the last of its message",
     "policy": "a rule with `action: close` and no reply of its own",
 }
 

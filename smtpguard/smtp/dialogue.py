@@ -34,7 +34,7 @@ from . import answers, ehlo
 from .answers import Closing
 from .content import Content, ContentFault
 from .effects import BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
-from .grammar import Command, Fault, Malformed, chunk_size, eight_bit_at
+from .grammar import Command, Fault, Malformed, chunk_size, eight_bit_at, is_last_chunk
 from .intake import SAMPLE_OCTETS
 from .invariants import must_be_last, not_offered, overrule
 from .phases import BACKEND_SPEAKS, CLIENT_OWES, Awaited, Phase
@@ -42,7 +42,7 @@ from .replies import BackendReply, Reply, ReplyFault, ReplyReader
 from .tally import UNKNOWN, Tally
 from .terms import BareNewline, EarlyInput, Terms
 from .turns import Turns
-from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES
+from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES, RESETTING
 from .verdict import Action, Judge, Verdict
 
 _CONTENT_END: Final = b"."
@@ -253,6 +253,8 @@ class Dialogue(Turns):
         elif verdict.action is Action.REPLY:
             self._known.password_may_come |= command.verb == b"AUTH"
             self._answer(verdict.reply or answers.UNKNOWN, command.verb)
+        elif self._known.between_chunks and command.verb in RESETTING:
+            self._hang_up(self._closing.given_up)
         elif self._known.between_chunks and command.verb not in BETWEEN_CHUNKS:
             self._answer(answers.BETWEEN_CHUNKS, command.verb)
         else:
@@ -411,8 +413,7 @@ class Dialogue(Turns):
         self._out.append(ToClient(octets))
         if verb == b"QUIT":
             self._close()
-        elif verb == b"BDAT" and 500 <= reply.code < 510:
-            # A server that knows no BDAT has taken the chunk for commands.
+        elif reply.code >= 400 and command is not None and _leaves_doubt(command, reply):
             self._close(linger=True)
         else:
             self._await(Phase.COMMAND)
@@ -438,3 +439,8 @@ class Dialogue(Turns):
 
     def _offers(self, verb: bytes) -> bool:
         return not not_offered(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
+
+
+def _leaves_doubt(command: Command, reply: BackendReply) -> bool:
+    """True if a refused BDAT may have been read as commands, or may change how the next one is read."""
+    return command.verb == b"BDAT" and (500 <= reply.code < 510 or not is_last_chunk(command.argument))

@@ -36,9 +36,12 @@ NEVER_FORWARDED: Final = frozenset(
 NEVER_FORWARDED_PREFIX: Final = b"XPROXY"
 """XPROXY, XPROXYFROM, XPROXYTO: as NEVER_FORWARDED."""
 
-BETWEEN_CHUNKS: Final = frozenset({b"BDAT", b"RSET", b"NOOP", b"QUIT"})
-"""What a backend gets while it waits for a further chunk (RFC 3030).  Servers differ on what a refused
-command between two chunks means for the next one: whether its octets are counted, or read as commands."""
+BETWEEN_CHUNKS: Final = frozenset({b"BDAT", b"NOOP", b"QUIT"})
+"""What a backend gets while it waits for a further chunk (RFC 3030).  Servers differ on what any other
+command means for the octets that come next: whether they are counted, or read as commands, or neither."""
+
+RESETTING: Final = frozenset({b"RSET", b"EHLO", b"HELO"})
+"""These give a transaction up (RFC 5321 4.1.4)."""
 
 EIGHT_BIT_KEYWORDS: Final = frozenset({b"8BITMIME", b"SMTPUTF8"})
 """EHLO keywords that let a client send octets above 0x7f (RFC 6152, RFC 6531)."""

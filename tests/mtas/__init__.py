@@ -1,0 +1,1 @@
+"""Real Postfix, Exim and OpenSMTPD behind the guard."""
