@@ -177,6 +177,21 @@ def test_a_policy_is_looked_for_beside_the_settings_file_first(file: Path) -> No
     assert settings(file, f"{LEAST}policy: perimeter\n").policy == "perimeter"
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "ä" * 128, "a/" + "b" * 256 + "/c"])
+def test_a_policy_whose_name_no_file_can_have_is_a_fault(file: Path, name: str) -> None:
+    """The system would refuse to look for it."""
+    assert faults_of(file, f"{LEAST}policy: {name}\n") == ["3:9: policy: no file has so long a name"]
+    assert policy_named_in(file) == name
+    with pytest.raises(Faulty, match=r"^command line:1:1: policy: no file has so long a name$"):
+        load(None, {"listen": ["tcp:25"], "backend": "tcp:h:25", "policy": name})
+
+
+def test_the_longest_names_are_looked_for(file: Path) -> None:
+    """Whether there is room for the folder in front is the system's business."""
+    for name in ("a" * 255, "a/" * 2047):
+        assert settings(file, f"{LEAST}policy: {name}\n").policy == name
+
+
 def test_the_policy_of_a_faulty_file_is_known_all_the_same(file: Path) -> None:
     """So that `check` can name the faults of both."""
     for text, name in [

@@ -221,6 +221,7 @@ def test_every_value_and_every_key_has_its_place() -> None:
     assert places.of(("b", 1)) == (4, 5)
     assert places.of(("b", 7)) == places.of(("b",)) == (3, 3)
     assert places.of(("b", 0, "none")) == (3, 5)
+    assert read("? [a]\n: 1\na: 2\na: 3\n", "f").places.of(("a",)) == (3, 4)
     assert Document.empty("command line").places.of(("a", 1)) == (1, 1)
 
 
