@@ -20,7 +20,7 @@ from twisted.python import usage
 
 from .cli.run import load
 from .config.endpoints import parse_client, parse_server
-from .config.faults import Faulty
+from .config.faults import Faulty, printable
 from .config.policy_file import PolicyFile
 from .config.settings import Settings
 
@@ -125,7 +125,7 @@ def makeService(options: Options) -> GuardService:
             click.echo(str(fault), err=True)
         raise SystemExit(os.EX_CONFIG) from None
     except OSError as error:
-        click.echo(f"smtpguard: {error.filename}: {error.strerror}", err=True)
+        click.echo(printable(f"smtpguard: {error.filename}: {error.strerror}"), err=True)
         raise SystemExit(os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_NOINPUT) from None
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..config.faults import Faulty
+from ..config.faults import Faulty, printable
 
 
 class Commands(click.Group):
@@ -57,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             click.echo(str(fault), err=True)
         return os.EX_CONFIG
     except (FileNotFoundError, IsADirectoryError) as error:
-        click.echo(f"smtpguard: {error.filename}: {error.strerror}", err=True)
+        click.echo(printable(f"smtpguard: {error.filename}: {error.strerror}"), err=True)
         return os.EX_NOINPUT
     except PermissionError as error:
-        click.echo(f"smtpguard: {error.filename}: {error.strerror}", err=True)
+        click.echo(printable(f"smtpguard: {error.filename}: {error.strerror}"), err=True)
         return os.EX_NOPERM
     except OSError as error:
-        click.echo(f"smtpguard: {error.filename or ''}: {error.strerror}", err=True)
+        click.echo(printable(f"smtpguard: {error.filename or ''}: {error.strerror}"), err=True)
         return os.EX_IOERR
 
 

@@ -27,8 +27,12 @@ class Fault:
     warning: bool = False
 
     def __str__(self) -> str:
-        text = f"{self.file}:{self.line}:{self.column}: {'warning: ' if self.warning else ''}{self.text}"
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+        return printable(f"{self.file}:{self.line}:{self.column}: {'warning: ' if self.warning else ''}{self.text}")
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, with what a terminal could act on escaped as in Python."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Faulty(Exception):

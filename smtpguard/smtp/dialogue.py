@@ -344,6 +344,10 @@ class Dialogue(Turns):
     def _feed_chunk(self) -> None:
         octets = self._intake.take(self._chunk)
         self._chunk -= len(octets)
+        if not self._chunk and not self._chunk_refusal and self._reader.pending:
+            # What is on its way would be taken for the answer to the chunk.
+            self._backend_fault("reply before the end of a chunk", self._reader.sample)
+            return
         if not self._chunk_refusal:
             self._out.append(ToBackend(octets))
             self._await(Phase.CHUNK, Awaited.DATA_BLOCK)
@@ -353,8 +357,6 @@ class Dialogue(Turns):
     def _end_chunk(self) -> None:
         if self._chunk_refusal:
             self._answer(self._chunk_refusal, b"BDAT")
-        elif self._reader.pending:
-            self._backend_fault("reply before the end of a chunk", self._reader.sample)
         else:
             self._await(Phase.REPLY, Awaited.DATA_END)
 

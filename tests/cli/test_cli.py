@@ -489,3 +489,10 @@ def test_explain_refuses_a_policy_with_faults(smtpguard: Typed, policy: Path) ->
     status, out, err = smtpguard("explain", "--policy", str(policy), "--from", "10.0.0.1", "VRFY x")
     assert (status, out) == (78, [])
     assert [line.partition(": ")[0] for line in err] == [f"{policy}:1:10", f"{policy}:2:12"]
+
+
+def test_a_file_name_cannot_write_to_the_terminal(smtpguard: Typed) -> None:
+    """Not even one that does not exist."""
+    status, _, err = smtpguard("check", "--policy", "a\n\x1b[2Jb.yaml")
+    assert status == 66
+    assert err == ["smtpguard: a\\n\\x1b[2Jb.yaml: no such policy file, nor a shipped policy"]
