@@ -10,7 +10,7 @@ from ..config import policy_file, settings
 from ..config.faults import Fault, Faulty
 from ..config.policy_file import PolicyFile
 from ..config.settings import Loaded
-from ..smtp.profiles import PROFILES
+from ..smtp.profiles import Profile
 
 
 @click.command()
@@ -41,12 +41,11 @@ def check(config: str | None, policy: str | None) -> int:
             click.echo(str(fault), err=True)
     if loaded is not None and not faults:
         click.echo(f"{config}: ok")
-        _explain_profile(loaded.settings.backend.profile)
+        _explain_profile(loaded.settings.terms.profile)
     return os.EX_CONFIG if faults else os.EX_OK
 
 
-def _explain_profile(name: str) -> None:
-    profile = PROFILES[name]
+def _explain_profile(profile: Profile) -> None:
     click.echo(f"backend profile {profile.name} ({profile.about}) refuses:")
     for refusal in profile.refusals():
         click.echo(f"  {refusal}")

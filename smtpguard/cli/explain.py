@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ..config import policy_file
+from ..config import policy_file, settings
 from ..journal import lines
 from ..journal.lines import Client, Style
 from ..policy.decision import Decision, decide
@@ -15,19 +15,15 @@ from ..smtp import answers
 from ..smtp.answers import Closing
 from ..smtp.effects import Judged, Refused
 from ..smtp.grammar import Malformed
-from ..smtp.profiles import PROFILES
 from ..smtp.terms import Terms
 from ..smtp.verbs import DISCLOSING, PROBES
 from ..smtp.verdict import Action, Facts
 
 
 @click.command()
+@click.option("--config", metavar="FILE", help="Settings file: its policy, and what it says of the backend.")
 @click.option(
-    "--policy",
-    default="internal-vrfy",
-    show_default=True,
-    metavar="FILE|NAME",
-    help="A policy file or the name of a shipped policy.",
+    "--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.  [default: internal-vrfy]"
 )
 @click.option("--from", "source", required=True, metavar="ADDRESS", help="The client's address.")
 @click.option("--listener", default="", help="Name of the listener that took the connection.")
@@ -41,12 +37,17 @@ from ..smtp.verdict import Action, Facts
     show_default=True,
     help="Form of the log line.",
 )
-@click.option(
-    "--profile", type=click.Choice(list(PROFILES)), default="default", show_default=True, help="Kind of mail server."
-)
 @click.argument("command")
 def explain(
-    policy: str, source: str, listener: str, ehlo: bool, tls: bool, auth: bool, style: str, profile: str, command: str
+    config: str | None,
+    policy: str | None,
+    source: str,
+    listener: str,
+    ehlo: bool,
+    tls: bool,
+    auth: bool,
+    style: str,
+    command: str,
 ) -> int:
     """Show what the policy does with COMMAND: the rule, the reply and the log line."""
     try:
@@ -55,10 +56,13 @@ def explain(
         raise click.BadParameter(
             f"{source!r} is not an address, as 203.0.113.9 or 2001:db8::9 are", param_hint="--from"
         ) from None
-    loaded = policy_file.load(policy_file.find(policy))
+    terms = Terms()
+    if config is not None:
+        guarded = settings.load(config, {"policy": policy}).settings
+        policy, terms = guarded.policy, guarded.terms
+    loaded = policy_file.load(policy_file.find(policy or "internal-vrfy"))
     facts = Facts(greeted=ehlo, esmtp=ehlo, tls=tls, authenticated=auth)
     line = os.fsencode(command)
-    terms = Terms(profile=PROFILES[profile])
     decision = decide(loaded.policy, peer, line, Closing("localhost"), facts, listener, terms)
     names = loaded.policy.networks.names_in(loaded.policy.networks.classify(peer))
     rows = {

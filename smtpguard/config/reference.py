@@ -67,7 +67,7 @@ _ENDPOINTS: Final = (
     ("", "`systemd:domain=INET:name=smtp`", "a socket that systemd holds, by its FileDescriptorName"),
     ("the mail server", "`tcp:127.0.0.1:2525`", "`:bindAddress=127.0.0.25` behind it is the same as `bind`"),
     ("", "`tcp:\\:\\:1:2525`", "IPv6"),
-    ("", "`unix:/run/sendmail/smtp.sock`", "without `bind`"),
+    ("", "`unix:/run/sendmail/smtp.sock`", "without `bind`; see [threat-model.md](threat-model.md) on resets"),
 )
 _QUOTES: Final = (
     "In YAML such a string needs no quotes, or single ones; in double quotes each backslash is written twice."
@@ -77,7 +77,8 @@ _QUOTES: Final = (
 _ABOUT_PROFILES: Final = (
     "`backend: {profile: NAME}`. A profile refuses what this kind of server could read otherwise than the guard does: "
     "`smtpguard check --config FILE` tells what and why. Lengths are in octets, line ends included; a line that is "
-    "too long closes the session. A verb that is not in the list is answered by the guard, unless `verbs` in the "
+    "too long closes the session. Octets above 0x7f pass in messages unless the client declared BODY=7BIT. "
+    "A verb that is not in the list is answered by the guard, unless `verbs` in the "
     "policy declares it."
 )
 _PROFILE_HEAD: Final = ("profile", "for", "command", "AUTH", "its exchange", "message line", "octets > 0x7f", "verbs")
@@ -162,7 +163,7 @@ def _backend_profile_rows() -> Iterator[tuple[str, ...]]:
     for profile in BACKEND_PROFILES.values():
         verbs = "any" if profile.verbs is None else " ".join(sorted(map(bytes.decode, profile.verbs)))
         body = "any" if profile.body_line is None else str(profile.body_line)
-        eighth = "refused" if profile.seven_bit else "passed"
+        eighth = "refused" if profile.seven_bit else "as declared"
         lengths = str(profile.line), str(profile.auth), str(profile.response), body
         yield f"`{profile.name}`", profile.about, *lengths, eighth, verbs
 

@@ -13,11 +13,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.config import JsonDict
 
+from ..smtp.bounds import Bounds
 from ..smtp.profiles import PROFILES
+from ..smtp.terms import Terms
 from .endpoints import parse_client, parse_server
 from .faults import Fault, Faulty, Known
 from .models import Section, validate
@@ -122,6 +124,10 @@ class Backend(Section):
     chunking: Literal["hide", "forward"] = Field(
         "hide", description="whether BDAT (RFC 3030) is refused and kept out of the EHLO reply, or forwarded"
     )
+    seven_bit: bool = Field(
+        False,
+        description="the server drops the eighth bit of every message (SevenBitInput of sendmail): none may be set",
+    )
 
     @model_validator(mode="after")
     def _chunkable(self) -> Backend:
@@ -175,7 +181,9 @@ class Limits(Section):
         description="sessions at once from one address; the network named `internal` is exempt",
         json_schema_extra=_unit("sessions"),
     )
-    queue: Octets = Field(65536, ge=4096, description="octets of input that wait for their turn")
+    queue: Octets = Field(
+        65536, ge=16384, description="octets of input that wait for their turn; the longest line must fit"
+    )
     reply_line: Octets = Field(16384, ge=512, description="octets of one line of a backend's reply")
     reply: Octets = Field(1048576, ge=16384, description="octets of a backend's reply")
 
@@ -259,6 +267,16 @@ class Settings(Section):
             ):
                 raise ValueError(f"backend: {self.backend.endpoint} is a listener of this guard: name the mail server")
         return self
+
+    @property
+    def terms(self) -> Terms:
+        """What every client may expect; the policy adds what it grants to each."""
+        profile = PROFILES[self.backend.profile]
+        return Terms(
+            Bounds(self.limits.queue, self.limits.reply_line, self.limits.reply),
+            evolve(profile, seven_bit=profile.seven_bit or self.backend.seven_bit),
+            chunking=self.backend.chunking == "forward",
+        )
 
     @property
     def _endpoints(self) -> list[str]:

@@ -25,7 +25,13 @@ SHOWN_OCTETS: Final = 203
 """sendmail's MAXSHORTSTR: a line as long as that or longer loses its middle."""
 
 _ESCAPED: Final = {0x5C: "\\\\", 0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
-_CREDENTIALS: Final = re.compile(rb"(?is)\A(\s*AUTH[^\w-]+[\w-]*)[^\w-].*")
+# An AUTH at the beginning of what some server takes for a line.  Only a mechanism that is known is
+# shown: where a client leaves it out, the password stands there.
+_CREDENTIALS: Final = re.compile(
+    rb"(?is)((?:\A|[\r\n\0])[\x00-\x20]*AUTH(?![\w-]))(?:[^\w-]+"
+    rb"(PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[\w-]{4,24})"
+    rb"(?![\w+/=-]))?(.*)"
+)
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?")
 
 
@@ -83,8 +89,14 @@ def printable(octets: bytes) -> str:
 
 
 def without_credentials(line: bytes) -> bytes:
-    """Return `line` with what an AUTH carries behind its mechanism left out (RFC 4954 4)."""
-    return _CREDENTIALS.sub(rb"\1 ***", line, count=1)
+    """Return `line`, or lines, with what an AUTH carries behind its mechanism left out (RFC 4954 4)."""
+    return _CREDENTIALS.sub(_masked, line, count=1)
+
+
+def _masked(match: re.Match[bytes]) -> bytes:
+    auth, mechanism, rest = match.groups()
+    shown: bytes = auth + (b" " + mechanism if mechanism else b"")
+    return shown + b" ***" if rest.strip() else match.group()
 
 
 def host_name(name: str) -> str | None:

@@ -19,11 +19,8 @@ from ..journal.journal import Journal
 from ..policy.networks import UNIX_PEER, Peer
 from ..policy.rules import Policy
 from ..smtp.answers import Closing
-from ..smtp.bounds import Bounds
 from ..smtp.dialogue import Dialogue
-from ..smtp.profiles import PROFILES
 from ..smtp.replies import Reply
-from ..smtp.terms import Terms
 from .backend import BackendConnector
 from .session import ClientSide, Session
 
@@ -46,12 +43,7 @@ class Reception:
         self._backend = backend
         self._ids = SessionIds()
         self._of_peer: Counter[Peer] = Counter()
-        limits = settings.limits
-        self._terms = Terms(
-            Bounds(limits.queue, limits.reply_line, limits.reply),
-            PROFILES[settings.backend.profile],
-            chunking=settings.backend.chunking == "forward",
-        )
+        self._terms = settings.terms
 
     def accept(self, client: ClientSide, listener: str) -> Session | None:
         """Make a session for a new client, or turn it away."""

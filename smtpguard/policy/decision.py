@@ -10,9 +10,10 @@ from attrs import frozen
 
 from ..smtp import answers
 from ..smtp.answers import Closing
-from ..smtp.grammar import Command, Fault, Malformed, eight_bit_at, parameters
+from ..smtp.grammar import Command, Fault, Malformed, eight_bit_at
 from ..smtp.intake import Intake
 from ..smtp.invariants import overrule
+from ..smtp.knowledge import Knowledge
 from ..smtp.replies import Reply
 from ..smtp.terms import Terms
 from ..smtp.verdict import Action, Facts, Verdict
@@ -60,7 +61,7 @@ def decide(
 ) -> Decision:
     """Decide about `line`, which has no line end yet."""
     terms = policy.terms_for(peer, terms or Terms())
-    parsed = _parse(line + b"\r\n", terms)
+    parsed = _parse(line + b"\r\n", terms, facts)
     if isinstance(parsed, Malformed):
         fault = parsed.fault
         rule = f"grammar: {fault.value}"
@@ -73,7 +74,7 @@ def decide(
     return Decision(parsed, verdict)
 
 
-def _parse(line: bytes, terms: Terms) -> Command | Malformed:
+def _parse(line: bytes, terms: Terms, facts: Facts) -> Command | Malformed:
     """Read a line as a session does that has offered and been asked for SMTPUTF8 where the line needs it."""
     intake = Intake(terms)
     intake.lines = 1  # the greeting was the first
@@ -81,11 +82,8 @@ def _parse(line: bytes, terms: Terms) -> Command | Malformed:
     parsed = intake.take_command()
     assert parsed is not None
     if isinstance(parsed, Command) and not line.isascii():
-        utf8 = parsed.verb == b"RCPT" or (parsed.verb == b"MAIL" and b"SMTPUTF8" in parameters(parsed.argument))
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError:
-            utf8 = False
-        if not utf8 or terms.profile.seven_bit:
+        knowledge = Knowledge(terms.profile.seven_bit)
+        knowledge.suppose_smtputf8(facts)
+        if not knowledge.allows_eight_bit(parsed):
             return Malformed(line, Fault.EIGHT_BIT, eight_bit_at(line) + 1)
     return parsed

@@ -17,7 +17,7 @@ NOT_IMPLEMENTED: Final = Reply.parse("502 5.5.1 Command not implemented")
 NO_ARGUMENT: Final = Reply.parse("501 5.5.4 No argument is allowed here")
 OUT_OF_TURN: Final = Reply.parse("554 5.5.0 SMTP protocol error: input sent before the reply it depends on")
 NO_CHUNK: Final = Reply.parse("503 5.5.1 BDAT needs an EHLO reply with CHUNKING, and an accepted MAIL and RCPT")
-BETWEEN_CHUNKS: Final = Reply.parse("503 5.5.1 Only BDAT, NOOP and QUIT may come between chunks")
+BETWEEN_CHUNKS: Final = Reply.parse("503 5.5.1 Only BDAT and QUIT may come between chunks")
 ONLY_QUIT: Final = Reply.parse("503 5.5.1 No service here; only QUIT is accepted")
 NOT_SMTP: Final = Reply.parse("554 5.5.0 This is a mail server; your client speaks another protocol")
 

@@ -155,17 +155,19 @@ class Dialogue(Turns):
     def timed_out(self) -> list[Effect]:
         """The time-out for `awaited` has passed."""
         if not self.over:
-            if self.awaited in CLIENT_OWES:
+            if self.awaited in CLIENT_OWES and not self._reader.pending:
                 self._hang_up(self._closing.client_timeout, "time-out")
             else:
-                self._out.append(BackendFault(f"no reply in time ({self.awaited.value})", self._outstanding))
+                octets = self._outstanding or self._reader.sample
+                self._out.append(BackendFault(f"no reply in time ({self.awaited.value})", octets))
                 self._hang_up(self._closing.backend_timeout, "time-out")
         return self._effects()
 
     def drain(self) -> list[Effect]:
         """The service stops: end now if there is no transaction, or as soon as there is none."""
         self._draining = True
-        if self.phase in (Phase.BANNER, Phase.SASL, Phase.REFUSED):
+        stalled = self.phase is Phase.COMMAND and self._reader.pending
+        if stalled or self.phase in (Phase.BANNER, Phase.SASL, Phase.REFUSED):
             self._hang_up(self._closing.shutdown, "shutdown")
         elif self.phase is Phase.COMMAND:
             self._read_on()
@@ -207,7 +209,7 @@ class Dialogue(Turns):
 
     def _read_command(self) -> bool:
         """Read one command line; False if there is none to read or the session ends."""
-        if self._draining and not self._known.in_transaction and not self._only_quit:
+        if self._draining and not self._known.in_transaction:
             self._hang_up(self._closing.shutdown, "shutdown")
             return False
         command = self._intake.take_command()
@@ -251,7 +253,6 @@ class Dialogue(Turns):
         elif self._must_be_last(command) and len(self._intake):
             self._refuse_early(command.line)
         elif verdict.action is Action.REPLY:
-            self._known.password_may_come |= command.verb == b"AUTH"
             self._answer(verdict.reply or answers.UNKNOWN, command.verb)
         elif self._known.between_chunks and command.verb in RESETTING:
             self._hang_up(self._closing.given_up)
@@ -407,6 +408,8 @@ class Dialogue(Turns):
             self._known.message_over()
         if verb == b"AUTH":
             self._known.password_may_come = reply.code >= 400
+        if verb == b"RCPT" and reply.code == 552:
+            self._known.recipients_overfull()
         if reply.code < 300:
             self._known.accepted(verb, command, reply)
             self.tally.passed(b"DATA" if verb == _CONTENT_END else verb)
@@ -445,4 +448,4 @@ class Dialogue(Turns):
 
 def _leaves_doubt(command: Command, reply: BackendReply) -> bool:
     """True if a refused BDAT may have been read as commands, or may change how the next one is read."""
-    return command.verb == b"BDAT" and (500 <= reply.code < 510 or not is_last_chunk(command.argument))
+    return command.verb == b"BDAT" and (reply.code >= 500 or not is_last_chunk(command.argument))

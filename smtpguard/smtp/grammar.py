@@ -150,6 +150,14 @@ def malformed_partial(octets: bytes | bytearray, searched: int) -> tuple[Fault, 
     return (Fault.BARE_CR if octet == b"\r" else Fault.CONTROL), match.start() + 1
 
 
+_AUTH: Final = re.compile(rb"[\x00-\x20]*AUTH(?![A-Za-z0-9-])", re.IGNORECASE)
+
+
+def looks_like_auth(line: bytes) -> bool:
+    """True if some server could take the line for an AUTH, so that a client may send a password next."""
+    return _AUTH.match(line) is not None
+
+
 # RFC 4954 4: BASE64 or "*" to cancel.  RFC 4648 4 alphabet.
 _SASL: Final = re.compile(rb"(?:[A-Za-z0-9+/]*={0,2}|\*)\r\n")
 

@@ -82,7 +82,7 @@ class Intake:
         end = self._octets.find(b"\n", self._searched) + 1
         if (end or len(self._octets)) > bound - (not end):
             # The bound is enforced before the LF has arrived.
-            bound = self._bound(bound)
+            bound = self._bound(bound, self._octets)
             if (end or len(self._octets)) > bound - (not end):
                 early = malformed_partial(self._octets[: bound - 1], self._searched)
                 return self._fault(*(early or (Fault.TOO_LONG, bound)))
@@ -95,13 +95,14 @@ class Intake:
         self.bare = self._normalize and not line.endswith(b"\r\n")
         if self.bare:
             line = line[:-1] + b"\r\n"
+            bound = self._bound(bound, line)
             if len(line) > bound:
-                return Malformed(line[:SAMPLE_OCTETS], Fault.TOO_LONG, bound + 1)
+                return Malformed(line[:SAMPLE_OCTETS], Fault.TOO_LONG, bound)
         return line
 
-    def _bound(self, bound: int) -> int:
-        """Return the bound of the line at the head: an AUTH may have one of its own."""
-        is_auth = bound == self._line_bound and self._octets[:5].upper() == b"AUTH "
+    def _bound(self, bound: int, line: bytes | bytearray) -> int:
+        """Return the bound of a line: an AUTH may have one of its own."""
+        is_auth = bound == self._line_bound and line[:5].upper() == b"AUTH "
         return self._auth_bound if is_auth else bound
 
     def _fault(self, fault: Fault, octet: int) -> Malformed:

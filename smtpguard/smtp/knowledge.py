@@ -20,7 +20,7 @@ class Knowledge:
 
     __slots__ = (
         "_offers", "_utf8_mail", "always_seven_bit", "between_chunks", "facts", "in_transaction", "may_chunk",
-        "password_may_come", "told_seven_bit",
+        "overfull", "password_may_come", "told_seven_bit",
     )  # fmt: skip
 
     def __init__(self, always_seven_bit: bool = False) -> None:
@@ -35,6 +35,8 @@ class Knowledge:
         """The backend offers CHUNKING and has accepted a MAIL and a RCPT, and no chunk was refused since (RFC 3030)."""
         self.between_chunks = False
         """It has accepted a chunk that is not the last of its message."""
+        self.overfull = False
+        """A RCPT of this transaction got 552; a server may then refuse the chunks without counting them."""
         self.always_seven_bit = always_seven_bit
         """The backend drops the eighth bit of every message."""
         self.told_seven_bit = False
@@ -44,6 +46,12 @@ class Knowledge:
     def seven_bit(self) -> bool:
         """An octet above 0x7f could become another one."""
         return self.told_seven_bit or self.always_seven_bit
+
+    def suppose_smtputf8(self, facts: Facts) -> None:
+        """Suppose that the backend offers SMTPUTF8 if it was greeted with EHLO, and that a MAIL asked for it."""
+        self.facts = facts
+        self._offers = frozenset({b"SMTPUTF8"}) if facts.esmtp else frozenset()
+        self._utf8_mail = True
 
     def sending(self, command: Command) -> None:
         """`command` goes to the backend now."""
@@ -61,11 +69,11 @@ class Knowledge:
                 self.message_over()
             case b"MAIL" if command is not None:
                 self.in_transaction = True
-                self.may_chunk = False
+                self.may_chunk = self.overfull = False
                 self.told_seven_bit = _says_seven_bit(command)
                 self._utf8_mail = _says_smtputf8(command)
             case b"RCPT":
-                self.may_chunk = self.in_transaction and b"CHUNKING" in self._offers
+                self.may_chunk = self.in_transaction and not self.overfull and b"CHUNKING" in self._offers
             case b"BDAT" if command is not None and reply.code == 250 and not is_last_chunk(command.argument):
                 self.between_chunks = True
             case b"BDAT":
@@ -74,6 +82,11 @@ class Knowledge:
                 self.message_over()
             case b"AUTH" if reply.code == 235:
                 self.facts = evolve(self.facts, authenticated=True)
+
+    def recipients_overfull(self) -> None:
+        """A RCPT got 552."""
+        self.overfull = True
+        self.may_chunk = False
 
     def message_over(self) -> None:
         """The transaction ended, whether its message was accepted or not."""

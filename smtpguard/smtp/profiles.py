@@ -4,6 +4,7 @@ Contract: data.  A `Profile` bounds what is forwarded, so that the server reads 
 it can refuse more, never less, than the invariants do.  `default` suits every server but sendmail up
 to 8.6.  Lengths are in octets, line ends included, and stay below the buffer of the oldest server
 that the profile is for: a server that splits a longer line takes the rest for the next command.
+Exim has 512 octets up to 4.50, 2,048 up to 4.76 and 16,384 since; for a SASL response 16,384 always.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Profile:
             yield "`chunking: forward`: the server knows no BDAT, and would take a chunk for commands"
 
 
-DEFAULT: Final = Profile("default", "every server but sendmail up to 8.6", line=1000)
+DEFAULT: Final = Profile("default", "every server but sendmail up to 8.6 and Exim up to 4.50", line=1000)
 
 PROFILES: Final = {
     profile.name: profile
@@ -81,7 +82,7 @@ PROFILES: Final = {
             response=12288,
             verbs=_ESMTP | {b"ETRN", b"BDAT"},
         ),
-        Profile("exim", "Exim 4", auth=16382, response=16382, verbs=_ESMTP | {b"EXPN", b"ETRN", b"BDAT"}),
+        Profile("exim", "Exim 4.51 and later", response=16382, verbs=_ESMTP | {b"EXPN", b"ETRN", b"BDAT"}),
         Profile("qmail", "qmail 1.03, netqmail and notqmail", verbs=_ESMTP),
         Profile("opensmtpd", "OpenSMTPD", verbs=_ESMTP - {b"VRFY"}),
         Profile("exchange", "Microsoft Exchange 2007 and later", verbs=_ESMTP | {b"EXPN", b"ETRN", b"BDAT"}),

@@ -11,7 +11,7 @@ from . import answers
 from .answers import Closing
 from .budgets import Account
 from .effects import BackendFault, Close, Effect, Judged, OverBudget, Refused, ToClient, Wait
-from .grammar import Command, Fault, Malformed
+from .grammar import Command, Fault, Malformed, looks_like_auth
 from .intake import Intake
 from .knowledge import Knowledge
 from .phases import AWAITED, Awaited, Phase
@@ -59,6 +59,8 @@ class Turns:
 
     def _answer(self, reply: Reply, verb: bytes) -> None:
         """Send a reply of our own to a command that goes no further; it may cost the client time."""
+        # Who was refused an AUTH may go on with the exchange all the same.
+        self._known.password_may_come |= verb == b"AUTH"
         if self._account is None:
             self._say(reply)
             return
@@ -88,6 +90,7 @@ class Turns:
         fault = malformed.fault
         if not fault.ends_session:
             self._note(Refused(fault.value, malformed.line, False, fault))
+            self._known.password_may_come |= looks_like_auth(malformed.line)
             self._answer(answers.SYNTAX, b"")
         elif fault is Fault.OTHER_PROTOCOL:
             self._note(Refused(fault.value, malformed.line, True, fault))

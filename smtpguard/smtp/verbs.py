@@ -36,9 +36,10 @@ NEVER_FORWARDED: Final = frozenset(
 NEVER_FORWARDED_PREFIX: Final = b"XPROXY"
 """XPROXY, XPROXYFROM, XPROXYTO: as NEVER_FORWARDED."""
 
-BETWEEN_CHUNKS: Final = frozenset({b"BDAT", b"NOOP", b"QUIT"})
+BETWEEN_CHUNKS: Final = frozenset({b"BDAT", b"QUIT"})
 """What a backend gets while it waits for a further chunk (RFC 3030).  Servers differ on what any other
-command means for the octets that come next: whether they are counted, or read as commands, or neither."""
+command, or its refusal, means for the octets that come next: whether they are counted or read as
+commands; even NOOP may be refused, by a server that counts them."""
 
 RESETTING: Final = frozenset({b"RSET", b"EHLO", b"HELO"})
 """These give a transaction up (RFC 5321 4.1.4)."""

@@ -166,7 +166,7 @@ def test_check_finds_source_addresses_for_networks_that_the_policy_does_not_have
         [
             f"{policy}: 0 rules, 0 of 0 tests passed",
             f"{settings}: ok",
-            "backend profile default (every server but sendmail up to 8.6) refuses:",
+            "backend profile default (every server but sendmail up to 8.6 and Exim up to 4.50) refuses:",
             "  command lines over 1000 octets: the server could run the rest as the next command",
             "  AUTH over 2000 octets, lines of its exchange over 2000: likewise",
         ],
@@ -201,16 +201,26 @@ def test_check_tells_what_a_profile_refuses_and_why(smtpguard: Typed, policy: Pa
             ]
 
 
-def test_explain_knows_the_profile(smtpguard: Typed) -> None:
-    """What passes to one server does not pass to another."""
-    said = rows(smtpguard("explain", "--from", INSIDE, "EXPN all")[1])
-    assert said["verdict"] == "forward"
-    said = rows(smtpguard("explain", "--from", INSIDE, "--profile", "postfix", "EXPN all")[1])
-    assert (said["verdict"], said["rule"]) == ("reply", "a verb that the backend's profile does not know")
-    long = "NOOP " + "x" * 300
-    assert rows(smtpguard("explain", "--from", INSIDE, long)[1])["verdict"] == "forward"
-    said = rows(smtpguard("explain", "--from", INSIDE, "--profile", "sendmail-legacy", long)[1])
-    assert said["rule"] == "grammar: line too long"
+def test_explain_knows_what_the_settings_say_of_the_backend(smtpguard: Typed, tmp_path: Path) -> None:
+    """What passes to one server does not pass to another; and their policy is the one asked."""
+    settings = tmp_path / "smtpguard.yaml"
+
+    def said(backend: str, line: str, *more: str) -> dict[str, str]:
+        settings.write_text(f"listen: tcp:25\nbackend: {{endpoint: 'tcp:h:25', {backend}}}\npolicy: perimeter\n")
+        return rows(smtpguard("explain", "--config", str(settings), "--from", INSIDE, *more, line)[1])
+
+    long, chunk, utf8 = "NOOP " + "x" * 300, "BDAT 5 LAST", "MAIL FROM:<\xe9@b> SMTPUTF8"
+    assert said("profile: sendmail", "EXPN all")["verdict"] == "forward"
+    unknown = said("profile: postfix", "EXPN all")
+    assert (unknown["verdict"], unknown["rule"]) == ("reply", "a verb that the backend's profile does not know")
+    assert said("profile: sendmail", long)["verdict"] == "forward"
+    assert said("profile: sendmail-legacy", long)["rule"] == "grammar: line too long"
+    assert said("profile: postfix", chunk)["reply"].startswith("502 ")
+    assert said("profile: postfix, chunking: forward", chunk)["verdict"] == "forward"
+    assert said("profile: sendmail", utf8)["verdict"] == "forward"
+    assert said("profile: sendmail, seven_bit: true", utf8)["rule"] == "grammar: octet above 0x7f"
+    assert "perimeter.yaml:" in said("profile: sendmail", "DEBUG")["rule"]
+    assert "no-vrfy.yaml:" in said("profile: sendmail", "VRFY x", "--policy", "no-vrfy")["rule"]
 
 
 def test_check_warns_about_a_last_rule_with_conditions(smtpguard: Typed, policy: Path) -> None:

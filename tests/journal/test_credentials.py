@@ -29,6 +29,10 @@ SECRET = b"AHVzZXIAc2VjcmV0"
         b"AUTH PLAIN\0%s\r\n",
         b"AUTH PLAIN %s\n",
         b"AUTH PLAIN %s" + b"A" * 2000,
+        b"AUTH %s\r\n",
+        b"EHLO x\rAUTH PLAIN %s\r\n",
+        b"NOOP\0AUTH LOGIN %s\r\n",
+        b"\x01AUTH LOGIN %s\r\n",
     ],
 )
 def test_an_auth_line_that_is_refused_shows_its_mechanism_at_most(line: bytes) -> None:
@@ -62,7 +66,7 @@ def test_a_response_that_is_refused_is_not_shown_at_all(response: bytes) -> None
 
 def test_other_lines_are_left_alone() -> None:
     """Not even those that begin alike."""
-    for line in (b"AUTHX PLAIN x", b"VRFY AUTH PLAIN x", b"AUTH", b"AUTH PLAIN", b"AUTH DIGEST-MD5"):
+    for line in (b"AUTHX PLAIN x", b"AUTH-X y", b"VRFY AUTH PLAIN x", b"AUTH", b"AUTH PLAIN", b"AUTH DIGEST-MD5"):
         assert without_credentials(line) == line
 
 
@@ -81,3 +85,61 @@ def test_what_a_client_sends_behind_a_refused_auth_is_not_shown(reply: bytes | N
     assert len(table.notes) == before + 3
     assert guess not in repr(table.notes).encode()
     assert b"VRFY george" in repr(table.notes[-1]).encode()
+
+
+SESSION = b"AUTH LOGIN\r\n" + SECRET + b"\r\n" + SECRET + b"\r\n"
+
+
+def events(table: Table) -> str:
+    """Return what the log says of a session, at the highest level."""
+    out = io.StringIO()
+    journal = Journal([StderrSink(out, with_priority=False)], level=99).session("ID", Peer.parse("203.0.113.9"))
+    for note in table.notes:
+        if isinstance(note, Judged):
+            journal.judged(note)
+        elif isinstance(note, Refused):
+            journal.refused(note)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("line", [b"AUTH LOGIN", b" AUTH LOGIN", b"AUTH\tLOGIN"])
+def test_nor_do_the_lines_that_follow_an_auth_that_was_no_command(line: bytes) -> None:
+    """Whoever writes so may go on all the same; until the next verb that is one."""
+    table = Table(policy("rulesets: {check_auth: [{action: reply}], check_other: [{action: reply}]}"))
+    table.backend(b"220 mx\r\n")
+    for sent in (line, SECRET, SECRET, b"NOOP"):
+        table.client(sent + b"\r\n")
+    assert SECRET.decode() not in events(table)
+    assert table.take_backend() == b"NOOP\r\n"
+
+
+def test_nor_what_was_sent_before_the_banner() -> None:
+    """As machines do that guess passwords."""
+    table = Table(policy("early_input: reject\nrulesets: {}"))
+    table.client(b"EHLO x\r\n" + SESSION)
+    assert table.closed is not None
+    assert SECRET.decode() not in events(table)
+
+
+def test_nor_what_follows_a_banner_that_refuses_service() -> None:
+    """Nothing but QUIT is accepted then."""
+    table = Table(policy("rulesets: {}"))
+    table.backend(b"554 no\r\n")
+    for sent in SESSION.splitlines(keepends=True):
+        table.client(sent)
+    assert SECRET.decode() not in events(table)
+
+
+def test_nor_between_two_chunks() -> None:
+    """Where AUTH is out of place."""
+    table = Table(policy("rulesets: {}"), chunking=True)
+    table.backend(b"220 mx\r\n")
+    for sent, said in (
+        (b"EHLO x", b"250-mx\r\n250 CHUNKING"), (b"MAIL FROM:<a@b>", b"250 ok"), (b"RCPT TO:<c@d>", b"250 ok"),
+        (b"BDAT 0", b"250 ok"),
+    ):  # fmt: skip
+        table.client(sent + b"\r\n")
+        table.backend(said + b"\r\n")
+    for line in SESSION.splitlines(keepends=True):
+        table.client(line)
+    assert SECRET.decode() not in events(table)

@@ -247,3 +247,20 @@ rulesets: {}
         assert (terms(source).bounds, terms(source).chunking) == (base.bounds, True)
     silent = policy("rulesets: {}").terms_for(Peer.parse("10.0.0.1"), Terms())
     assert silent == Terms(budgets=UNLESS_SAID)
+
+
+@pytest.mark.parametrize(
+    ("line", "facts", "verdict"),
+    [
+        ("MAIL FROM:<\xe9@b> SMTPUTF8", GREETED, "forward"),
+        ("RCPT TO:<\xe9@b>", GREETED, "forward"),
+        ("MAIL FROM:<\xe9@b>", GREETED, "close"),
+        ("MAIL FROM:<\xe9@b> SMTPUTF8 BODY=7BIT", GREETED, "close"),
+        ("MAIL FROM:<\xe9@b> SMTPUTF8", Facts(greeted=True), "close"),
+        ("VRFY \xe9", GREETED, "close"),
+    ],
+)
+def test_an_octet_above_7f_is_decided_as_in_a_session(line: str, facts: Facts, verdict: str) -> None:
+    """Where the server offers SMTPUTF8, and the client asked for it."""
+    decision = decide(policy("rulesets: {}"), OUTSIDE, line.encode("utf-8"), Closing("guard.test"), facts)
+    assert decision.verdict.action.value == verdict

@@ -185,3 +185,12 @@ def test_a_long_reply_that_comes_octet_by_octet_is_not_copied_each_time() -> Non
         return best
 
     assert seconds(80_000) < 8 * seconds(20_000)
+
+
+def test_a_bare_newline_does_not_make_an_auth_line_shorter() -> None:
+    """Its bound is that of AUTH also where its CRLF is mended, and then it is the mended line that counts."""
+    for length, passes in ((1000, True), (1001, True), (1999, True), (2000, False)):
+        table = Table(policy("bare_newline: normalize\nrulesets: {}"))
+        table.backend(b"220 mx\r\n")
+        table.client(b"AUTH PLAIN " + b"A" * (length - 12) + b"\n")
+        assert (table.closed is None) is passes, length
