@@ -18,7 +18,7 @@ from .judged import Filter, Forwarder
 from .oracle import Promise
 from .runs import case_of, run, servers
 
-SEEDS = 4000
+SEEDS = 10_000
 NAMES = sorted(servers())
 
 
