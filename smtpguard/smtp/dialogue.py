@@ -87,7 +87,7 @@ class Dialogue(Turns):
         elif self.phase is Phase.REPLY and self._sent and self._must_be_last(self._sent):
             self._refuse_early(self._sent.line)
         elif self.phase is Phase.BANNER and self._terms.early_input is EarlyInput.REJECT:
-            self._refuse_early(octets[:SAMPLE_OCTETS])
+            self._refuse_early(octets[:SAMPLE_OCTETS], "input before the banner")
         else:
             self._intake.append(octets)
             self._read_on()
@@ -265,8 +265,10 @@ class Dialogue(Turns):
         greeting = command.verb in (b"EHLO", b"HELO") and self._terms.early_input is EarlyInput.REJECT
         return greeting or must_be_last(command)
 
-    def _refuse_early(self, line: bytes) -> None:
-        self._out.append(Refused("input behind a command whose reply decides what it means", line, closed=True))
+    def _refuse_early(
+        self, line: bytes, what: str = "input behind a command whose reply decides what it means"
+    ) -> None:
+        self._out.append(Refused(what, line, closed=True))
         self._hang_up(answers.OUT_OF_TURN)
 
     def _forward(self, command: Command) -> None:

@@ -69,6 +69,7 @@ def test_who_talks_before_the_banner_or_behind_ehlo_is_sent_away(stock: RealSend
             client.send(burst)
             assert client.reply().startswith(b"554 5.5.0 SMTP protocol error: input sent before ")
             assert client.closed()
+    choosing.wait_line(r"SMTP violation, input before the banner: EHLO me.test")
     choosing.wait_line(r"SMTP violation, input behind a command whose reply decides what it means: EHLO me.test")
     with Talk("127.0.0.1", choosing.port, INSIDE, greet=False) as client:
         client.send(b"EHLO me.test\r\nVRFY george\r\n")
