@@ -54,6 +54,8 @@ _PEOPLE: Final = ("george", "alice", "bob", "CANARY-george", "CANARY-alice", "CA
 _DEVICES: Final = ("null", "zero", "random", "urandom")
 _HOST: Final = "h"
 """Where the inside sees the machine.  Short: longer links do not fit into an inode, and cost much time."""
+_PACKAGES: Final = "p"
+"""Where it sees what was unpacked: the way to the checkout may be closed to the server's users."""
 _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -244,7 +246,8 @@ class UnpackedServer(ABC):
 
     def _furnish(self, root: Path) -> None:
         """Make the root directory with all that does not depend on the server."""
-        for name in ("etc", "dev", "inbox", _HOST, "tmp", "run", "var/log", "var/spool", "var/lib", "var/tmp"):
+        places = ("etc", "dev", "inbox", "tmp", "run", "var/log", "var/spool", "var/lib", "var/tmp")
+        for name in (_HOST, _PACKAGES, *places):
             (root / name).mkdir(mode=0o755, parents=True)
         for name in ("inbox", "tmp", "var/tmp"):
             (root / name).chmod(0o1777)
@@ -263,7 +266,7 @@ class UnpackedServer(ABC):
 
     def _start(self, run: Path) -> None:
         """Start the process and wait until it listens."""
-        (run / "start").write_text(_start_script(self.root, self.command()))
+        (run / "start").write_text(_start_script(self.root, UNPACKED / self.package, self.command()))
         with (run / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 [
@@ -313,13 +316,12 @@ class _Layer:
 
 def _system(unpacked: Path) -> dict[str, list[_Layer]]:
     """Return what makes up /usr inside, by name, the first on top; packages may still have a /lib of their own."""
-    unpacked = unpacked.resolve()
-    names = _entries([_Layer(unpacked / "usr", f"/{_HOST}{unpacked}/usr"), _Layer(Path("/usr"), f"/{_HOST}/usr")])
+    names = _entries([_Layer(unpacked / "usr", f"/{_PACKAGES}/usr"), _Layer(Path("/usr"), f"/{_HOST}/usr")])
     # Large on every machine, and what the packages have there no server asks for.
     names |= {name: names[name][-1:] for name in ("bin", "share")}
     for name in _MERGED:
         if name != "bin" and (unpacked / name).is_dir():
-            names.setdefault(name, []).insert(0, _Layer(unpacked / name, f"/{_HOST}{unpacked}/{name}"))
+            names.setdefault(name, []).insert(0, _Layer(unpacked / name, f"/{_PACKAGES}/{name}"))
     return names
 
 
@@ -369,7 +371,7 @@ def _write_names(etc: Path, accounts: Sequence[Account], groups: Sequence[Accoun
         (etc / name).write_text("".join(f"{line}\n" for line in lines))
 
 
-def _start_script(root: Path, command: Sequence[str]) -> str:
+def _start_script(root: Path, unpacked: Path, command: Sequence[str]) -> str:
     """Return the script that is the first process in the new namespaces.
 
     It ends when the server ends; on SIGTERM it ends the server.
@@ -385,6 +387,7 @@ def _start_script(root: Path, command: Sequence[str]) -> str:
             "ulimit -n 1024",
             f"hostname {HOST_NAME}",
             f"mount --rbind / {there}/{_HOST}",
+            f"mount --bind {shlex.quote(str(unpacked))} {there}/{_PACKAGES}",
             *(f"mount --bind /dev/{name} {there}/dev/{name}" for name in _DEVICES),
             # Not exec: see RealSendmail.
             f"chroot {there} {shlex.join(command)} &",
