@@ -41,6 +41,7 @@ _WHEN: Final = {
     "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply, and, under `early_input: reject`, before "
     "the banner or behind EHLO or HELO; the connection is closed",
     "NO_CHUNK": "a BDAT before the EHLO reply had CHUNKING and MAIL and RCPT were accepted, or behind a refused one",
+    "BAD_CHUNK": "under `chunking: forward`, a BDAT whose octets cannot be counted; the connection is closed",
     "BETWEEN_CHUNKS": "any other command behind a BDAT that was not the last of its message",
     "ONLY_QUIT": "any command after a banner of the backend that refuses service",
     "NOT_SMTP": "a first line of HTTP, TLS or another protocol; the connection is closed",

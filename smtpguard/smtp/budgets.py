@@ -70,6 +70,7 @@ class Account:
         self.attack = 0
         self._refused += 1
         if 0 < self._budgets.refused < self._refused:
+            self.attack = self._refused
             return None
         kind = _KIND.get(verb, "bad")
         budget = getattr(self._budgets, kind) if kind else 0

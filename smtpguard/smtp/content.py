@@ -52,24 +52,21 @@ class ContentFault(Exception):
 class Content:
     """The content of one message (RFC 5321 3.3: from the 354 to the end of data).
 
-    `line` is the longest line that may pass, its end included, or None; `after_bare_lf` says that the
-    DATA command's own line ended in one.
+    `line` is the longest line that may pass, its end included, or None.
     """
 
     __slots__ = ("_held", "_holds", "_line", "_lines", "_normalize", "_passed", "_seven_bit", "_skip", "_width",
                  "bare", "ended")  # fmt: skip
 
-    def __init__(
-        self, *, seven_bit: bool, line: int | None = None, normalize: bool = False, after_bare_lf: bool = False
-    ) -> None:
+    def __init__(self, *, seven_bit: bool, line: int | None = None, normalize: bool = False) -> None:
         self._seven_bit = seven_bit
         self._line = line
         self._normalize = normalize
         self._holds = _HELD_NORMALIZING if normalize else _HELD
         # The line end of the DATA command counts as the first one: a message may be empty.  It is
         # put in front of the first octets and not passed on.
-        self._held = b"\n" if after_bare_lf else b"\r\n"
-        self._skip = len(self._held)
+        self._held = b"\r\n"
+        self._skip = 2
         self._passed = 0  # octets of the client's, behind the first line end
         self._lines = 0  # line ends of the client's, the first one included
         self._width = 0  # octets passed behind the last of them
@@ -102,10 +99,9 @@ class Content:
         self._passed += len(octets) - skip
         self._lines += newlines
         if self._line is not None:
-            last = octets.rfind(b"\n")
-            self._width = len(octets) - last - 1 if last >= 0 else self._width + len(octets)
-        # The first line end is CRLF by now, also where it was bare.
-        return ready[2:] if skip else ready, rest
+            last = ready.rfind(b"\n")
+            self._width = len(ready) - last - 1 if last >= 0 else self._width + len(ready)
+        return ready[skip:], rest
 
     def _check(self, octets: bytes) -> int:
         """Return how many LF are in `octets`; raises ContentFault."""
@@ -141,13 +137,16 @@ class Content:
     def _too_wide(self, octets: bytes) -> int | None:
         """Return where the first line goes over its bound, None if none does."""
         assert self._line is not None
-        widest = self._line - 2 - self._normalize  # a line may yet get a dot in front
+        widest = self._line - 2
         start = -self._width
+        bare = False  # the line before ended in a bare LF
         for piece in octets.split(b"\n"):
             end = max(start, 0) + len(piece)
+            start -= bare and piece.startswith(b".")  # it will get a dot in front
             if end - start - piece.endswith(b"\r") > widest:
                 return start + widest
             start = end + 1
+            bare = self._normalize and not piece.endswith(b"\r")
         return None
 
     def _mend(self, octets: bytes) -> bytes:

@@ -247,7 +247,7 @@ class Dialogue(Turns):
 
     def _carry_out(self, command: Command, verdict: Verdict) -> None:
         if verdict.action is Action.CLOSE:
-            self._hang_up(verdict.reply or self._closing.policy)
+            self._hang_up(verdict.reply or self._closing.policy, verdict.rule)
         elif command.verb == b"BDAT":
             self._begin_chunk(command, verdict)
         elif self._must_be_last(command) and len(self._intake):
@@ -379,6 +379,7 @@ class Dialogue(Turns):
         elif self.phase is Phase.BANNER:
             self._handle_banner(reply)
         elif self._inside_message and reply.code >= 400:
+            self._out.append(BackendFault("refusal in the middle of a message", reply.octets[:SAMPLE_OCTETS]))
             self._out.append(ToClient(reply.octets))
             self._close(linger=True)
         else:
@@ -400,7 +401,7 @@ class Dialogue(Turns):
         if 300 <= reply.code < 400:
             self._handle_go_ahead(verb, reply)
             return
-        if verb == b"DATA" and reply.code < 300:
+        if reply.code < 300 and (verb == b"DATA" or (verb == b"BDAT" and reply.code != 250)):
             self._backend_fault("reply of the wrong class", reply.octets[:SAMPLE_OCTETS])
             return
         self._outstanding = b""
@@ -421,6 +422,7 @@ class Dialogue(Turns):
         if verb == b"QUIT":
             self._close()
         elif reply.code >= 400 and command is not None and _leaves_doubt(command, reply):
+            self._out.append(BackendFault("refusal of a chunk", reply.octets[:SAMPLE_OCTETS]))
             self._close(linger=True)
         else:
             self._await(Phase.COMMAND)
@@ -432,7 +434,6 @@ class Dialogue(Turns):
                 seven_bit=self._known.seven_bit,
                 line=self._terms.profile.body_line,
                 normalize=self._terms.bare_newline is BareNewline.NORMALIZE,
-                after_bare_lf=self._intake.bare,
             )
             self._await(Phase.CONTENT, Awaited.DATA_BLOCK)
         elif verb == b"AUTH" and reply.code == 334:

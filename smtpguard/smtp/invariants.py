@@ -6,7 +6,10 @@ bytes alike; the reasons stand beside the verbs in verbs.py.
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+from attrs import evolve
 
 from . import answers
 from .grammar import Command, Fault, Malformed, chunk_size
@@ -26,6 +29,7 @@ _NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
 _NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule=_RULE)
 _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
 _NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")
+_BAD_CHUNK: Final = evolve(_NOT_COUNTED, reply=answers.BAD_CHUNK)
 _ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT, rule=_RULE)
 
 
@@ -61,7 +65,7 @@ def overrule(command: Command, verdict: Verdict, terms: Terms) -> Verdict:
         return verdict
     if command.verb == b"BDAT":
         if chunk_size(command.argument) is None:
-            return _NOT_COUNTED
+            return _BAD_CHUNK if chunks_pass(terms) else _NOT_COUNTED
         return verdict if verdict.action is Action.FORWARD and chunks_pass(terms) else _NOT_HERE
     if command.verb == b"STARTTLS":
         return _NOT_HERE
@@ -80,9 +84,14 @@ def must_be_last(command: Command) -> bool:
     return command.verb in (b"DATA", b"STARTTLS") and command.argument is None
 
 
+_VERSION: Final = re.compile(rb"\S+ +(?:HTTP|SIP|RTSP|ICAP)/[0-9.]+ *", re.IGNORECASE)
+
+
 def is_other_protocol(line: Command | Malformed) -> bool:
-    """True if the first line of a session is one of HTTP, or a header field as HTTP and mail have."""
+    """True if the first line of a session is one of HTTP or its kin, or a header field as HTTP and mail have."""
     if isinstance(line, Command):
-        return line.verb in OTHER_PROTOCOLS
+        argument = line.argument or b""
+        field = argument.startswith(b":") and line.verb not in KNOWN_VERBS
+        return line.verb in OTHER_PROTOCOLS or field or _VERSION.fullmatch(argument) is not None
     name, colon, _ = line.line.partition(b":")
     return bool(colon) and line.fault is Fault.SHAPE and b" " not in name

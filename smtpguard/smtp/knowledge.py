@@ -58,6 +58,9 @@ class Knowledge:
         if command.verb == b"MAIL" and _says_seven_bit(command):
             # Told is told, whatever the reply: a server may act on it before it refuses the sender.
             self.told_seven_bit = True
+        elif command.verb in (b"EHLO", b"HELO"):
+            self._offers = frozenset()  # of the last EHLO, and if that is refused, of none
+            self.may_chunk = False
 
     def accepted(self, verb: bytes, command: Command | None, reply: BackendReply) -> None:
         """The backend answered `verb` with a 2yz; `command` is its line if that is the last sent."""

@@ -80,9 +80,10 @@ def read(stream: ClientStream, to_client: bytes, *, closed: bool, hurried: bool,
     return _Reader(stream.octets, closed=closed, hurried=hurried, normalize=normalize).read(to_client)
 
 
-def mend(content: bytes, after_bare_lf: bool) -> bytes:
+def mend(content: bytes) -> bytes:
     """Return content with CRLF for each LF; a dot that only then would stand alone gets a second one."""
     lines = []
+    after_bare_lf = False
     for line in content.split(b"\n"):
         bare = not line.endswith(b"\r")
         if (after_bare_lf and line.startswith(b".")) or line == b".":
@@ -101,7 +102,6 @@ class _Reader:
         self.closed = closed
         self.hurried = hurried
         self.normalize = normalize
-        self.bare = False  # the last line ended in a bare LF
         self.at = 0
         self.kind = Kind.LINE
         self.chunks: list[bytes] = []
@@ -137,7 +137,7 @@ class _Reader:
         left = self.kind if self.kind in (Kind.CONTENT, Kind.CHUNK) else Kind.REST
         rest = self.octets[self.at :]
         if left is Kind.CONTENT and self.normalize:
-            rest = mend(rest, self.bare)
+            rest = mend(rest)
         self.out.units.append(Unit(left, rest))
 
     def take(self, end: int) -> bytes:
@@ -148,9 +148,8 @@ class _Reader:
             return octets
         if self.kind is Kind.CONTENT:
             # The end of data is CRLF.CRLF of the client's own; what is in front of it may be mended.
-            return mend(octets[:-3], self.bare) + octets[-3:]
-        self.bare = not octets.endswith(b"\r\n")
-        return octets[:-1] + b"\r\n" if self.bare else octets
+            return mend(octets[:-3]) + octets[-3:]
+        return octets if octets.endswith(b"\r\n") else octets[:-1] + b"\r\n"
 
     def complain(self, what: str) -> None:
         self.out.complaints.append(what)
@@ -188,7 +187,7 @@ class _Reader:
     def end_of_unit(self) -> int | None:
         """Return where the unit ends that is answered next; None if it is not complete."""
         if self.kind is Kind.CONTENT:
-            if self.octets.startswith(b".\r\n", self.at) and not self.bare:
+            if self.octets.startswith(b".\r\n", self.at):
                 return self.at + 3
             end = self.octets.find(b"\r\n.\r\n", self.at)
             return None if end < 0 else end + 5

@@ -88,9 +88,9 @@ def test_each_manner_is_another_guard(manner: Manner) -> None:
 
 
 def test_content_is_mended_so_that_no_dot_comes_to_stand_alone() -> None:
-    assert mend(b"x\n.\n..y\r\n.z\n", False) == b"x\r\n..\r\n...y\r\n.z\r\n"
-    assert mend(b".x", True) == b"..x"
-    assert mend(b"x\r\n.y\r\n", False) == b"x\r\n.y\r\n"
+    assert mend(b"x\n.\n..y\r\n.z\n") == b"x\r\n..\r\n...y\r\n.z\r\n"
+    assert mend(b".\n.x") == b"..\r\n..x"
+    assert mend(b"x\r\n.y\r\n") == b"x\r\n.y\r\n"
 
 
 def test_the_queue_is_bounded_before_the_banner() -> None:

@@ -11,7 +11,6 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Final
 
 from smtpguard.smtp.content import Content, ContentFault
@@ -33,19 +32,19 @@ _HALF_AN_END: Final = (b"\r\n.", b"\r\n.\r")
 
 def one(data: bytes) -> None:
     choice = data[0] if data else 0
-    seven_bit, normalize, after_bare_lf = bool(choice & 1), bool(choice & 2), choice & 6 == 6
+    seven_bit, normalize = bool(choice & 1), bool(choice & 2)
     line = LINES[choice >> 3 & 3]
     octets = data[1:]
-    read = partial(oracle.normalized, after_bare_lf=after_bare_lf) if normalize else oracle.message
+    read = oracle.normalized if normalize else oracle.message
     expected, behind = read(octets)
     came = octets if behind is None else octets[: len(octets) - len(behind)]
     found = [oracle.first_bad(came, seven_bit, complete=behind is not None, bare_lf=normalize)]
     if line is not None:
-        found.append(oracle.first_wide(came, line - 2 - normalize))
+        found.append(oracle.first_wide(came, line - 2, normalize))
     bad = min((at for at in found if at is not None), default=None)
     good = expected if bad is None else read(octets[:bad])[0]
     for segments in ways(octets, choice):
-        content = Content(seven_bit=seven_bit, line=line, normalize=normalize, after_bare_lf=after_bare_lf)
+        content = Content(seven_bit=seven_bit, line=line, normalize=normalize)
         passed, rest, fault = _pass(segments, content)
         assert good.startswith(passed), "what goes on is not what came, or bad"
         assert line is None or all(len(part) <= line - 2 for part in passed.split(b"\r\n"))

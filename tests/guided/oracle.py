@@ -81,12 +81,12 @@ def message(octets: bytes) -> tuple[bytes, bytes | None]:
     return (octets, None) if end < 0 else (octets[: end + 3], octets[end + 3 :])
 
 
-def normalized(octets: bytes, after_bare_lf: bool) -> tuple[bytes, bytes | None]:
+def normalized(octets: bytes) -> tuple[bytes, bytes | None]:
     """The same where a bare LF goes on as CRLF: it ends no message, nor does a dot next to it.
 
     Of content without an end that is returned which nothing behind it can change.
     """
-    out, line, behind_bare = b"", b"", after_bare_lf
+    out, line, behind_bare = b"", b"", False
     for at, octet in enumerate(octets):
         if octet != 0x0A:
             line += octets[at : at + 1]
@@ -105,13 +105,18 @@ def normalized(octets: bytes, after_bare_lf: bool) -> tuple[bytes, bytes | None]
     return out + line.removesuffix(b"\r"), None
 
 
-def first_wide(content: bytes, widest: int) -> int | None:
-    """Return where the first line goes over `widest` octets, its end not counted."""
-    start = 0
+def first_wide(content: bytes, widest: int, normalize: bool) -> int | None:
+    """Return where the first line goes over `widest` octets, its end not counted.
+
+    Where bare LF goes on as CRLF, a dot behind one gets a second one, which counts.
+    """
+    start, behind_bare = 0, False
     for line in content.split(b"\n"):
-        if len(line.removesuffix(b"\r")) > widest:
-            return start + widest
+        room = widest - (behind_bare and line.startswith(b"."))
+        if len(line.removesuffix(b"\r")) > room:
+            return start + room
         start += len(line) + 1
+        behind_bare = normalize and not line.endswith(b"\r")
     return None
 
 

@@ -58,7 +58,6 @@ class Watch:
         self._replies: list[bytes] = []  # of the backend, that may go to the client now
         self._content = b""  # of the message, that went to the backend
         self._content_at = 0  # where the client began it
-        self._behind_bare_lf = False  # its DATA ended in one
         self._chunk = 0  # octets of a BDAT still to come
         self._offers_chunking = False
         self._may_chunk = False
@@ -254,7 +253,6 @@ class Watch:
         if self._verb == b"DATA" or greeting:
             assert self._client.endswith(self._forms(octets)), f"{octets!r} goes on with input behind it"
             self._at = self._content_at = len(self._client)
-            self._behind_bare_lf = not self._client.endswith(b"\r\n")
         if self._verb == b"BDAT":
             self._begin_chunk(argument)
 
@@ -281,12 +279,12 @@ class Watch:
         self._content += octets
         self._lenient.feed(octets)
         sent = self._client[self._content_at :]
-        read = oracle.normalized(sent, self._behind_bare_lf) if self._normalize else oracle.message(sent)
+        read = oracle.normalized(sent) if self._normalize else oracle.message(sent)
         assert read[0].startswith(self._content), "not the content that the client sent"
         message, behind = oracle.message(self._content)
         assert oracle.first_bad(message, self._lenient.seven_bit, complete=True) is None
         widest = self._profile.body_line
-        assert widest is None or oracle.first_wide(message, widest - 2) is None
+        assert widest is None or oracle.first_wide(message, widest - 2, normalize=False) is None
         if behind is not None:
             assert not behind, "something behind the end of data"
             assert not self._pending, "the backend has begun a reply"

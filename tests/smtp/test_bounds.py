@@ -194,3 +194,27 @@ def test_a_bare_newline_does_not_make_an_auth_line_shorter() -> None:
         table.backend(b"220 mx\r\n")
         table.client(b"AUTH PLAIN " + b"A" * (length - 12) + b"\n")
         assert (table.closed is None) is passes, length
+
+
+@pytest.mark.parametrize("split", [whole, each_octet])
+@pytest.mark.parametrize(("line", "behind_bare"), [(b"y", True), (b"y", False), (b".y", True), (b".y", False)])
+def test_a_line_of_a_mended_message_has_the_same_bound_and_the_dot_that_it_gets_counts(
+    line: bytes, behind_bare: bool, split: Split
+) -> None:
+    """The server reads the line that it gets."""
+    added = behind_bare and line.startswith(b".")
+    for length in (2046 - added, 2047 - added):
+        table = Table(policy("bare_newline: normalize\nrulesets: {}"), profile="sendmail-legacy")
+        table.backend(b"220 mx\r\n")
+        table.client(b"DATA\r\n")
+        table.backend(b"354 go\r\n")
+        table.take_backend()
+        end = b"\n" if behind_bare else b"\r\n"
+        for segment in split(b"q" + end + line.ljust(length, b"y") + end + b"z\r\n.\r\n"):
+            table.client(segment)
+        got = table.take_backend()
+        assert (table.closed is None) is (length == 2046 - added)
+        if table.closed is None:
+            assert got == b"q\r\n" + b"." * added + line.ljust(length, b"y") + b"\r\nz\r\n.\r\n"
+        else:
+            assert max(map(len, got.split(b"\r\n"))) <= 2046

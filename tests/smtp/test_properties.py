@@ -233,11 +233,11 @@ def test_replies_are_cut_the_same_however_they_come(octets: bytes, split: Split)
     assert octets.startswith(b"".join(replies))
 
 
-def normalized(octets: bytes, after_bare_lf: bool) -> tuple[bytes, bytes] | None:
+def normalized(octets: bytes) -> tuple[bytes, bytes] | None:
     """Return (message as it must go on, octets behind it), read octet by octet; None if it has no end."""
     out = b""
     at = 0
-    line_begins = b"\n" if after_bare_lf else b"\r\n"  # the line end in front of octets[at]
+    line_begins = b"\r\n"  # the line end in front of octets[at]
     while at < len(octets):
         end = octets.find(b"\n", at)
         if end < 0:
@@ -261,12 +261,10 @@ LF_CONTENT = st.lists(
 
 
 @settings(max_examples=800)
-@given(octets=LF_CONTENT, split=SPLITS, after_bare_lf=st.booleans())
-def test_normalized_content_ends_where_crlf_dot_crlf_stands_and_nowhere_else(
-    octets: bytes, split: Split, after_bare_lf: bool
-) -> None:
+@given(octets=LF_CONTENT, split=SPLITS)
+def test_normalized_content_ends_where_crlf_dot_crlf_stands_and_nowhere_else(octets: bytes, split: Split) -> None:
     """Against a reading line by line; and no strict server can find another end in it."""
-    content = Content(seven_bit=False, normalize=True, after_bare_lf=after_bare_lf)
+    content = Content(seven_bit=False, normalize=True)
     passed, behind = b"", b""
     for segment in split(octets):
         if content.ended:
@@ -274,7 +272,7 @@ def test_normalized_content_ends_where_crlf_dot_crlf_stands_and_nowhere_else(
             continue
         forward, left = content.feed(segment)
         passed, behind = passed + forward, behind + left
-    expected = normalized(octets, after_bare_lf)
+    expected = normalized(octets)
     assert content.ended is (expected is not None)
     if expected is not None:
         assert (passed, behind) == expected
