@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -62,18 +64,32 @@ def test_everybody_else_is_told_once_in_plain_words(choosing: Guard, source: str
     choosing.wait_line(re.escape(f"[{source}]: SMTP violation, b{words} [closed]"))
 
 
-def test_who_talks_before_the_banner_or_behind_ehlo_is_sent_away(stock: RealSendmail, choosing: Guard) -> None:
+def test_who_talks_behind_ehlo_before_its_reply_is_sent_away(stock: RealSendmail, choosing: Guard) -> None:
     """Outsiders; a proxy would hide it from sendmail, which does the same."""
-    for greet, burst in ((False, b"EHLO me.test\r\n"), (True, b"EHLO me.test\r\nMAIL FROM:<a@b.example>\r\n")):
-        with nothing_asked(stock), Talk("127.0.0.1", choosing.port, OUTSIDE, greet=greet) as client:
-            client.send(burst)
-            assert client.reply().startswith(b"554 5.5.0 SMTP protocol error: input sent before ")
-            assert client.closed()
-    choosing.wait_line(r"SMTP violation, input before the banner: EHLO me.test")
+    with nothing_asked(stock), Talk("127.0.0.1", choosing.port, OUTSIDE) as client:
+        client.send(b"EHLO me.test\r\nMAIL FROM:<a@b.example>\r\n")
+        assert client.reply().startswith(b"554 5.5.0 SMTP protocol error: input sent before ")
+        assert client.closed()
     choosing.wait_line(r"SMTP violation, input behind a command whose reply decides what it means: EHLO me.test")
     with Talk("127.0.0.1", choosing.port, INSIDE, greet=False) as client:
         client.send(b"EHLO me.test\r\nVRFY george\r\n")
         assert client.replies(3)[2] == GEORGE
+
+
+def test_who_talks_before_the_banner_is_sent_away(tmp_path: Path) -> None:
+    """While the server has not spoken, as in a pause before its banner."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        ConfiguredGuard(tmp_path, silent.getsockname(), POLICY) as guard,
+    ):
+        with Talk("127.0.0.1", guard.port, OUTSIDE, greet=False) as client:
+            client.send(b"EHLO me.test\r\n")
+            assert client.reply().startswith(b"554 5.5.0 SMTP protocol error: input sent before ")
+            assert client.closed()
+        guard.wait_line(r"SMTP violation, input before the banner: EHLO me.test")
+        with Talk("127.0.0.1", guard.port, INSIDE, greet=False) as client:
+            client.send(b"EHLO me.test\r\n")
+            assert client.quiet(0.1)
 
 
 def test_a_tls_client_gets_one_clear_answer(stock: RealSendmail, choosing: Guard) -> None:
