@@ -218,3 +218,31 @@ def test_a_line_of_a_mended_message_has_the_same_bound_and_the_dot_that_it_gets_
             assert got == b"q\r\n" + b"." * added + line.ljust(length, b"y") + b"\r\nz\r\n.\r\n"
         else:
             assert max(map(len, got.split(b"\r\n"))) <= 2046
+
+
+@pytest.mark.parametrize(
+    ("sent", "reply", "what"),
+    [
+        (b"DATA\r\n", b"451 no\r\n", "refusal in the middle of a message"),
+        (b"BDAT 5\r\nabc", b"552 full\r\n", "refusal in the middle of a message"),
+        (b"BDAT 5\r\nabcde", b"452 full\r\n", "refusal of a chunk"),
+        (b"BDAT 5 LAST\r\nabcde", b"554 no\r\n", "refusal of a chunk"),
+        (b"BDAT 5\r\nabcde", b"251 ok\r\n", "reply of the wrong class"),
+    ],
+)
+def test_why_a_refusal_ended_the_session_is_told_with_its_octets(sent: bytes, reply: bytes, what: str) -> None:
+    """Nobody else could say where the message stayed."""
+    table = Table(OPEN, chunking=True)
+    table.backend(b"220 mx\r\n")
+    for command, answer in (
+        (b"EHLO x", b"250-mx\r\n250 CHUNKING"), (b"MAIL FROM:<a@b>", b"250 ok"), (b"RCPT TO:<c@d>", b"250 ok"),
+    ):  # fmt: skip
+        table.client(command + b"\r\n")
+        table.backend(answer + b"\r\n")
+    table.client(sent)
+    if sent == b"DATA\r\n":
+        table.backend(b"354 go\r\n")
+        table.client(b"half a message\r\n")
+    table.backend(reply)
+    assert table.closed is not None
+    assert table.notes == [BackendFault(what, reply)]

@@ -77,3 +77,9 @@ def test_a_refusal_costs_the_same_and_says_the_same_whatever_the_name() -> None:
         seen.add((waits, table.take_client()))
         assert [note.count for note in table.notes if isinstance(note, OverBudget)] == [1]
     assert len(seen) == 1
+
+
+def test_the_thousandth_and_first_refusal_is_told_as_an_attack_too() -> None:
+    """Whatever it was for."""
+    account = Account(Budgets(0, 0, 0, 0, 0, refused=3))
+    assert [(account.charge(b"RCPT"), account.attack) for _ in range(4)] == [(0.0, 0)] * 3 + [(None, 4)]
