@@ -22,50 +22,41 @@ are in order by construction: there is no queue of replies.
     OVER       dropped                                     -
 
 Contract: one method for each thing that can happen, each returns the effects in order.  No method
-raises on anything that a client or a backend sends.  All changes of phase are in this file and in
-turns.py, which has the guard's own answers, waits and ends.
+raises on anything that a client or a backend sends.  All changes of phase are in this file, in
+transfer.py, which has what is on its way to the backend, and in turns.py, which has the guard's own
+answers, waits and ends.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from . import answers, ehlo
 from .answers import Closing
-from .content import Content, ContentFault
 from .effects import BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
-from .grammar import Command, Fault, Malformed, chunk_size, eight_bit_at, is_last_chunk
+from .grammar import Command, Fault, Malformed, eight_bit_at
 from .intake import SAMPLE_OCTETS
 from .invariants import must_be_last, not_offered, overrule
-from .phases import BACKEND_SPEAKS, CLIENT_OWES, Awaited, Phase
-from .replies import BackendReply, Reply, ReplyFault, ReplyReader
+from .phases import BACKEND_SPEAKS, CLIENT_OWES, Phase
+from .replies import BackendReply, Reply, ReplyFault
 from .tally import UNKNOWN, Tally
-from .terms import BareNewline, EarlyInput, Terms
-from .turns import Turns
+from .terms import EarlyInput, Terms
+from .transfer import CONTENT_END, Transfer, leaves_doubt
 from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES, RESETTING
 from .verdict import Action, Judge, Verdict
 
-_CONTENT_END: Final = b"."
-"""Stands for the end of data where the verb of the outstanding command is asked for."""
 
-
-class Dialogue(Turns):
+class Dialogue(Transfer):
     """One session.
 
     `judge` decides about commands; `closing` has the 421 replies; `terms` say what else this client
     may expect.
     """
 
-    __slots__ = ("_chunk", "_content", "_draining", "_judge", "_normalized", "_reader", "_sent", "tally")
+    __slots__ = ("_draining", "_judge", "_normalized", "tally")
 
     def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None) -> None:
         terms = terms or Terms()
         super().__init__(closing, terms)
         self._judge = judge
-        self._reader = ReplyReader(terms.bounds.reply_line, terms.bounds.reply)
-        self._sent: Command | None = None  # what is outstanding, where the reply changes what is known
-        self._content = Content(seven_bit=False)
-        self._chunk = 0  # octets of a BDAT still to come
         self._normalized = False  # a bare LF behind a line was reported
         self._draining = False
         self.tally = Tally()
@@ -271,16 +262,6 @@ class Dialogue(Turns):
         self._out.append(Refused(what, line, closed=True))
         self._hang_up(answers.OUT_OF_TURN)
 
-    def _forward(self, command: Command) -> None:
-        if self._reader.pending:
-            self._backend_fault("surplus reply", self._reader.sample)
-            return
-        self._known.sending(command)
-        self._sent = command
-        self._outstanding = command.verb
-        self._await(Phase.REPLY, Awaited.DATA_REPLY if command.verb == b"DATA" else Awaited.REPLY)
-        self._out.append(ToBackend(command.line))
-
     def _read_response(self) -> bool:
         """Read one line of a SASL exchange; as _read_command."""
         line = self._intake.take_response()
@@ -301,67 +282,6 @@ class Dialogue(Turns):
         if self._intake.bare and not self._normalized:
             self._normalized = True
             self._out.append(Normalized(answers.in_line(Fault.BARE_LF, 0, self._intake.lines)))
-
-    def _feed_content(self, octets: bytes) -> None:
-        bare = self._content.bare
-        try:
-            content, rest = self._content.feed(octets)
-        except ContentFault as fault:
-            where = answers.in_message(fault.fault, fault.position + 1, fault.line)
-            self._out.append(Refused(where, b"", closed=True, fault=fault.fault))
-            self._hang_up(answers.bad_content(fault.fault, fault.position + 1, fault.line))
-            return
-        if bare is None and self._content.bare is not None:
-            position, line = self._content.bare
-            self._out.append(Normalized(answers.in_message(Fault.BARE_LF, position + 1, line)))
-        if self._content.ended and self._reader.pending:
-            # What is on its way would be taken for the answer to the message.
-            self._backend_fault("reply before the end of data", self._reader.sample)
-            return
-        if content:
-            self._out.append(ToBackend(content))
-        if not self._content.ended:
-            self._await(Phase.CONTENT, Awaited.DATA_BLOCK)
-            return
-        self._intake.append(rest)
-        self._outstanding = _CONTENT_END
-        self._sent = None
-        self._await(Phase.REPLY, Awaited.DATA_END)
-
-    def _begin_chunk(self, command: Command, verdict: Verdict) -> None:
-        """Forward a BDAT (RFC 3030), or refuse it.  Its octets follow at once, so they are counted away first."""
-        self._chunk = chunk_size(command.argument) or 0
-        if verdict.action is not Action.FORWARD:
-            self._chunk_refusal = answers.NOT_IMPLEMENTED
-        elif not self._known.may_chunk:
-            self._chunk_refusal = answers.NO_CHUNK
-        else:
-            self._chunk_refusal = None
-            self._forward(command)
-            if self.over:
-                return
-        self._await(Phase.CHUNK, Awaited.CHUNK if self._chunk_refusal else Awaited.DATA_BLOCK)
-        if not self._chunk:
-            self._end_chunk()
-
-    def _feed_chunk(self) -> None:
-        octets = self._intake.take(self._chunk)
-        self._chunk -= len(octets)
-        if not self._chunk and not self._chunk_refusal and self._reader.pending:
-            # What is on its way would be taken for the answer to the chunk.
-            self._backend_fault("reply before the end of a chunk", self._reader.sample)
-            return
-        if not self._chunk_refusal:
-            self._out.append(ToBackend(octets))
-            self._await(Phase.CHUNK, Awaited.DATA_BLOCK)
-        if not self._chunk:
-            self._end_chunk()
-
-    def _end_chunk(self) -> None:
-        if self._chunk_refusal:
-            self._answer(self._chunk_refusal, b"BDAT")
-        else:
-            self._await(Phase.REPLY, Awaited.DATA_END)
 
     # -- what the backend sends --------------------------------------------------------------------
 
@@ -407,7 +327,7 @@ class Dialogue(Turns):
         self._outstanding = b""
         self._sent = None
         octets = reply.octets
-        if verb == _CONTENT_END or (verb == b"BDAT" and reply.code >= 400):
+        if verb == CONTENT_END or (verb == b"BDAT" and reply.code >= 400):
             self._known.message_over()
         if verb == b"AUTH":
             self._known.password_may_come = reply.code >= 400
@@ -415,13 +335,13 @@ class Dialogue(Turns):
             self._known.recipients_overfull()
         if reply.code < 300:
             self._known.accepted(verb, command, reply)
-            self.tally.passed(b"DATA" if verb == _CONTENT_END else verb)
+            self.tally.passed(b"DATA" if verb == CONTENT_END else verb)
             if verb == b"EHLO":
                 octets = ehlo.visible(octets, self._offers)
         self._out.append(ToClient(octets))
         if verb == b"QUIT":
             self._close()
-        elif reply.code >= 400 and command is not None and _leaves_doubt(command, reply):
+        elif reply.code >= 400 and command is not None and leaves_doubt(command, reply):
             self._out.append(BackendFault("refusal of a chunk", reply.octets[:SAMPLE_OCTETS]))
             self._close(linger=True)
         else:
@@ -430,12 +350,7 @@ class Dialogue(Turns):
     def _handle_go_ahead(self, verb: bytes, reply: BackendReply) -> None:
         """A 3yz: only 354 to DATA and 334 to AUTH have a meaning that is beyond doubt."""
         if verb == b"DATA" and reply.code == 354:
-            self._content = Content(
-                seven_bit=self._known.seven_bit,
-                line=self._terms.profile.body_line,
-                normalize=self._terms.bare_newline is BareNewline.NORMALIZE,
-            )
-            self._await(Phase.CONTENT, Awaited.DATA_BLOCK)
+            self._begin_content()
         elif verb == b"AUTH" and reply.code == 334:
             # What is sent now is a response; what follows it is read when its reply is there.
             self._sent = None
@@ -447,8 +362,3 @@ class Dialogue(Turns):
 
     def _offers(self, verb: bytes) -> bool:
         return not not_offered(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
-
-
-def _leaves_doubt(command: Command, reply: BackendReply) -> bool:
-    """True if a refused BDAT may have been read as commands, or may change how the next one is read."""
-    return command.verb == b"BDAT" and (reply.code >= 500 or not is_last_chunk(command.argument))
