@@ -27,6 +27,7 @@ from .verdict import Action, Verdict
 _RULE: Final = "never forwarded, whatever the policy"
 _NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
 _NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule=_RULE)
+_HIDDEN: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="BDAT, under `chunking: hide` in the settings")
 _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
 _NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")
 _BAD_CHUNK: Final = evolve(_NOT_COUNTED, reply=answers.BAD_CHUNK)
@@ -66,7 +67,9 @@ def overrule(command: Command, verdict: Verdict, terms: Terms) -> Verdict:
     if command.verb == b"BDAT":
         if chunk_size(command.argument) is None:
             return _BAD_CHUNK if chunks_pass(terms) else _NOT_COUNTED
-        return verdict if verdict.action is Action.FORWARD and chunks_pass(terms) else _NOT_HERE
+        if verdict.action is Action.FORWARD:
+            return verdict if chunks_pass(terms) else _HIDDEN
+        return evolve(verdict, reply=answers.NOT_IMPLEMENTED)
     if command.verb == b"STARTTLS":
         return _NOT_HERE
     if command.verb in WITHOUT_ARGUMENT and command.argument is not None:

@@ -216,6 +216,7 @@ def test_explain_knows_what_the_settings_say_of_the_backend(smtpguard: Typed, tm
     assert said("profile: sendmail", long)["verdict"] == "forward"
     assert said("profile: sendmail-legacy", long)["rule"] == "grammar: line too long"
     assert said("profile: postfix", chunk)["reply"].startswith("502 ")
+    assert said("profile: postfix", chunk)["rule"] == "BDAT, under `chunking: hide` in the settings"
     assert said("profile: postfix, chunking: forward", chunk)["verdict"] == "forward"
     assert said("profile: sendmail", utf8)["verdict"] == "forward"
     assert said("profile: sendmail, seven_bit: true", utf8)["rule"] == "grammar: octet above 0x7f"
