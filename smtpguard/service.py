@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import syslog
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -19,7 +19,6 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 
 from . import __version__
-from .config.endpoints import parse_client
 from .config.policy_file import PolicyFile
 from .config.settings import Log, Settings
 from .journal.journal import Journal, Sink, no_names
@@ -27,33 +26,40 @@ from .journal.lines import Style
 from .journal.sinks import SYSLOG_SOCKET, StderrSink, SyslogSink, syslog_is_there
 from .net import endpoints
 from .net.backend import BackendConnector
+from .net.client import Doorway
 from .net.listener import ClientFactory, Reception
-from .net.relay_check import Answer, Relaying, ask
+from .net.relay_watch import RelayWatch, Standing
 from .net.resolver import HostNames
 from .net.systemd import notify
-
-ASK_AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Between questions to a backend that gives no answer; the last one goes on."""
+from .tls.settings import LoadedTls
 
 
 class Service:
     """A guard that runs."""
 
-    def __init__(self, reactor: Any, settings: Settings, policy_file: PolicyFile, host: str | None = None) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, policy_file: PolicyFile, tls: LoadedTls, host: str | None = None
+    ) -> None:
         self.done: Deferred[int] = Deferred()
         self._reactor = reactor
         self._settings = settings
         self._policy_file = policy_file
         self._host = host or host_name()
         self.journal = make_journal(settings.log)
-        if settings.dns.names:
-            self.journal.find_name = HostNames(reactor, settings.dns).find
         policy = policy_file.policy
-        self._backend = BackendConnector(reactor, settings.backend, policy.networks, settings.timeouts.connect)
+        self._backend = BackendConnector(reactor, settings, policy.networks, self._host, tls.backend)
+        if settings.dns.names:
+            self.journal.find_name = self._backend.find_name = HostNames(reactor, settings.dns).find
         self.reception = Reception(reactor, settings, policy, self.journal, self._backend, self._host)
+        self._watch = RelayWatch(
+            reactor, settings, policy, self._backend, self.journal, self._host, changed=self._standing
+        )
+        self.reception.backend_away = self._watch.backend_away
+        self.reception.closed_because = self._watch.closed_because
+        self._doorways = [Doorway(at, context) for at, context in zip(settings.listen, tls.listeners, strict=True)]
+        self._served = False
         self._ports: list[IListeningPort] = []
         self._stopping: IDelayedCall | None = None
-        self._asking_again: IDelayedCall | None = None
         self._ended = False
 
     @property
@@ -64,7 +70,7 @@ class Service:
     @inlineCallbacks
     def start(self) -> Any:
         """Ask, then listen.  Failures end in `done`, not in an exception."""
-        unusable = self._backend.unusable(self._settings.backend)
+        unusable = self._backend.unusable()
         for fault in unusable:
             self.journal.service(fault, syslog.LOG_CRIT)
         if unusable:
@@ -74,14 +80,13 @@ class Service:
             others = "others" if len(self._settings.backend.bind) > 1 else "clients"
             whose = others if name == "default" else f"clients in {name}"
             self.journal.service(f"{whose} reach the mail server from {address}, with what it allows that address")
-        if self._settings.relay_check != "off":
-            answer = yield self._ask()
-            if self._ended or not self._may_serve(answer):
-                return
-        for listener in self._settings.listen:
+        yield self._watch.start()
+        if self._ended:
+            return
+        for listener, doorway in zip(self._settings.listen, self._doorways, strict=True):
             try:
                 port = yield endpoints.server(self._reactor, listener.endpoint).listen(
-                    ClientFactory(self.reception, listener.label)
+                    ClientFactory(self.reception, doorway)
                 )
             except (CannotListenError, OSError) as error:
                 reason = getattr(error, "socketError", error)
@@ -98,79 +103,27 @@ class Service:
         )
         notify(f"READY=1\nSTATUS=Serving {self._settings.backend.endpoint}")
 
-    # -- the relay check ---------------------------------------------------------------------------
+    # -- what changes --------------------------------------------------------------------------------
 
-    def _ask(self) -> Deferred[Answer]:
-        return ask(self._reactor, self._backend.for_outsiders, self._host, self._settings.relay_check_recipient)
+    def reload(self, tls: LoadedTls) -> None:
+        """Show new certificates from now on, and ask the backend anew; sessions go on as they are."""
+        for number, doorway in enumerate(self._doorways):
+            doorway.context = tls.listeners[number]
+        self._backend.context = tls.backend
+        self.journal.service("certificates were read again; settings and policy are read at start only")
+        self._watch.ask()
 
-    def _may_serve(self, answer: Answer) -> bool:
-        """Act on what the backend said; False if the service ends."""
-        enforced = self._settings.relay_check == "enforce"
-        source = f"mail from {answer.source}" if answer.source else "mail from the guard"
-        backend = self._settings.backend.endpoint
-        if answer.relaying is Relaying.REFUSES:
-            self.reception.closed_because = None
-            self.journal.service(f"relay check: {backend} refuses to relay {source}: {answer.said}")
-        elif answer.relaying is Relaying.RELAYS:
-            text = (
-                f"relay check: {backend} would relay {source} to anywhere ({answer.said}), so that everybody "
-                f"outside could send through it. {self._advice()}; or see --relay-check"
-            )
-            self.journal.service(text, syslog.LOG_CRIT if enforced else syslog.LOG_WARNING)
-            if enforced:
-                self._end(os.EX_CONFIG)
-                return False
-        else:
-            self._unknown(answer, enforced)
-        return True
-
-    def _advice(self) -> str:
-        backend = self._settings.backend
-        endpoint = parse_client(backend.endpoint)
-        if endpoint.kind == "unix":
-            return "A unix socket says nothing of who the client is: connect to the server by tcp:"
-        if endpoint.option("host", 0) == "::1":
-            return "There is one IPv6 loopback address only: connect to 127.0.0.1, and set `bind`"
-        used = backend.bind.get("default")
-        if used is not None:
-            return (
-                f"It relays for {used}: look for `Connect:127 RELAY` in its access map (sendmail on Debian has it; "
-                "write Connect:127.0.0.1), or take an address outside 127.0.0.0/8, as 198.18.0.25 added to lo"
-            )
-        return (
-            "Give outsiders an address that it does not relay for: "
-            "backend: {endpoint: ..., bind: {internal: 127.0.0.1, default: 127.0.0.25}}"
-        )
-
-    def _unknown(self, answer: Answer, enforced: bool) -> None:
-        waiting = "clients get 421 until it answers" if enforced else "serving all the same"
-        if self.reception.closed_because is None:  # once, not at every try
-            text = (
-                f"relay check: {self._settings.backend.endpoint} gave no clear answer: {answer.said}; {waiting} "
-                "(see relay_check_recipient and --relay-check)"
-            )
-            self.journal.service(text, syslog.LOG_WARNING)
-        if not enforced:
+    def _standing(self, standing: Standing) -> None:
+        self.reception.closed_because = self._watch.closed_because
+        self._served |= standing is Standing.SERVE
+        if standing is not Standing.RELAYS:
             return
-        self.reception.closed_because = "relay check without an answer yet"
-        tries = iter(ASK_AGAIN_SECONDS)
-
-        def again() -> None:
-            self._asking_again = None
-            self._ask().addCallback(settled)
-
-        def settled(answer: Answer) -> None:
-            if self._ended or self._stopping is not None:
-                return
-            if answer.relaying is Relaying.UNKNOWN:
-                later()
-            else:
-                self._may_serve(answer)
-
-        def later() -> None:
-            self._asking_again = self._reactor.callLater(next(tries, ASK_AGAIN_SECONDS[-1]), again)
-
-        later()
+        if not self._served:
+            self._end(os.EX_CONFIG)
+            return
+        # It has become a relay while it was in use: mail in transfer gets through, and then nothing more.
+        for session in list(self.reception.sessions):
+            session.drain()
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -189,6 +142,9 @@ class Service:
         for port in self._ports:
             port.stopListening()
         self._stopping = self._reactor.callLater(self._settings.timeouts.shutdown, self._cut_off)
+        self._watch.stop()
+        for arriving in list(self.reception.arriving):
+            arriving.abort()
         for session in list(self.reception.sessions):
             session.drain()
         self._wait_for_sessions()
@@ -211,10 +167,10 @@ class Service:
         if self._ended:
             return
         self._ended = True
+        self._watch.stop()
         self.journal.flush()
-        for timer in (self._stopping, self._asking_again):
-            if timer is not None and timer.active():
-                timer.cancel()
+        if self._stopping is not None and self._stopping.active():
+            self._stopping.cancel()
         self.done.callback(status)
 
 

@@ -23,6 +23,7 @@ from .config.endpoints import parse_client, parse_server
 from .config.faults import Faulty, printable
 from .config.policy_file import PolicyFile
 from .config.settings import Settings
+from .tls.settings import LoadedTls
 
 RELAY_CHECK: Final = ("enforce", "warn", "off")
 
@@ -77,9 +78,10 @@ class GuardService(Service):
 
     name = "smtpguard"
 
-    def __init__(self, settings: Settings, policy: PolicyFile) -> None:
+    def __init__(self, settings: Settings, policy: PolicyFile, tls: LoadedTls) -> None:
         self._settings = settings
         self._policy = policy
+        self._tls = tls
         self._guard: Any = None
         self._ended: Deferred[None] | None = None
 
@@ -90,7 +92,7 @@ class GuardService(Service):
         from .service import Service as Guard
 
         Service.startService(self)
-        self._guard = Guard(reactor, self._settings, self._policy)
+        self._guard = Guard(reactor, self._settings, self._policy, self._tls)
         self._ended = Deferred()
         self._guard.done.addCallback(self._done, reactor)
         self._guard.start().addErrback(self._failed, reactor)

@@ -11,6 +11,7 @@ from ..config.faults import Fault, Faulty
 from ..config.policy_file import PolicyFile
 from ..config.settings import Loaded
 from ..smtp.profiles import Profile
+from ..tls import settings as tls_settings
 
 
 @click.command()
@@ -31,9 +32,12 @@ def check(config: str | None, policy: str | None) -> int:
     try:
         checked = policy_file.load(policy_file.find(name or "internal-vrfy"))
         if loaded is not None:
-            faults.extend(loaded.faults_with(checked.policy.networks.names))
+            faults.extend(loaded.faults_with(checked.policy))
             faults.extend(checked.faults_with(listener.label for listener in loaded.settings.listen))
         faults.extend(_report(checked))
+        if loaded is not None:
+            for warning in tls_settings.load(loaded.settings).warnings:
+                click.echo(str(warning), err=True)
     except Faulty as error:
         faults.extend(error.faults)
     finally:  # also where the policy is missing

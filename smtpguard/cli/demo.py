@@ -59,7 +59,7 @@ def demo(port: int, once: bool) -> int:
         click.echo(f"  inside:  telnet 127.0.0.1 {at}")
         click.echo(f"  outside: telnet -b 127.0.0.2 127.0.0.1 {at}    (or: nc -C -s 127.0.0.2 127.0.0.1 {at})")
 
-    return serve(settings, policy, show)
+    return serve(settings, policy, started=show)
 
 
 def _free(port: int) -> int:

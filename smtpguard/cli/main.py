@@ -1,7 +1,8 @@
 """`smtpguard`: the commands and their exit statuses.
 
-Contract: sysexits(3).  0 done, 64 usage, 66 a named file is missing, 69 a listener cannot be opened,
-77 not permitted, 78 a fault in settings or policy.  Faults go to stderr, one a line, as
+Contract: sysexits(3).  0 done, 64 usage, 66 a named file is missing, 69 a listener cannot be opened or an
+audited server not be reached, 77 not permitted, 78 a fault in settings or policy; 1 an audit found a warning or
+a hole.  Faults go to stderr, one a line, as
 FILE:LINE:COLUMN: text.
 """
 
@@ -21,7 +22,13 @@ from ..config.faults import Faulty, printable
 class Commands(click.Group):
     """The commands by name; each is imported when it is called, so that `explain` needs no transports."""
 
-    modules: Mapping[str, str] = {"run": "run_guard", "check": "check", "explain": "explain", "demo": "demo"}
+    modules: Mapping[str, str] = {
+        "run": "run_guard",
+        "check": "check",
+        "explain": "explain",
+        "demo": "demo",
+        "audit": "audit",
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)

@@ -22,8 +22,9 @@ from ..config.policy_file import PolicyFile
 from ..config.settings import Settings
 from ..journal.journal import Journal
 from ..service import Service
+from ..tls import settings as tls_settings
+from ..tls.settings import LoadedTls
 
-NO_RELOAD: Final = "SIGHUP: settings and policy are read at start only; restart to change them"
 DESCRIPTORS_BESIDE: Final = 64
 """Descriptors that are no session's: listeners, the log, the event loop, look-ups of names."""
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -75,28 +76,34 @@ def run_guard(
     return serve(*load(config, flags))
 
 
-def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, PolicyFile]:
-    """Load settings and policy that may be served: without faults, the policy's own tests passing.
+def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, PolicyFile, LoadedTls]:
+    """Load what may be served: settings, policy and certificates without faults, the policy's own tests passing.
 
     Raises Faulty, or OSError for a file that cannot be read.
     """
     loaded = settings.load(config, flags)
     policy = policy_file.load(policy_file.find(loaded.settings.policy))
     faults = [
-        *loaded.faults_with(policy.policy.networks.names),
+        *loaded.faults_with(policy.policy),
         *policy.faults_with(listener.label for listener in loaded.settings.listen),
         *policy.failures(),
     ]
+    tls = LoadedTls((), None)
+    try:
+        tls = tls_settings.load(loaded.settings)
+    except Faulty as error:
+        faults.extend(error.faults)
     if faults:
         raise Faulty(faults)
-    for warning in policy.warnings:
+    for warning in (*policy.warnings, *tls.warnings):
         click.echo(str(warning), err=True)
-    return loaded.settings, policy
+    return loaded.settings, policy, tls
 
 
 def serve(
     settings_for: Settings | Callable[[Any], Settings],
     policy: PolicyFile,
+    tls: LoadedTls | None = None,
     started: Callable[[Any, Service], Deferred[Any]] | None = None,
 ) -> int:
     """Run the reactor until the service ends; returns the exit status.
@@ -110,7 +117,7 @@ def serve(
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     descriptors = _raise_descriptor_limit()
     loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
-    service = Service(reactor, loaded, policy)
+    service = Service(reactor, loaded, policy, tls or tls_settings.load(loaded))
     wanted = 2 * loaded.limits.sessions + DESCRIPTORS_BESIDE
     if 0 < descriptors < wanted:
         text = (
@@ -118,10 +125,22 @@ def serve(
         )
         service.journal.service(text, syslog.LOG_WARNING)
     _observe(service.journal)
-    return _until_done(reactor, service, started)
+    return _until_done(reactor, service, loaded, started)
 
 
-def _until_done(reactor: Any, service: Service, started: Callable[[Any, Service], Deferred[Any]] | None) -> int:
+def _reload(service: Service, loaded: Settings) -> None:
+    """Read the certificates again; with any fault, what is in use stays in use."""
+    try:
+        service.reload(tls_settings.load(loaded))
+    except Faulty as error:
+        for fault in error.faults:
+            service.journal.service(str(fault), syslog.LOG_ERR)
+        service.journal.service("SIGHUP: the certificates in use stay in use", syslog.LOG_ERR)
+
+
+def _until_done(
+    reactor: Any, service: Service, loaded: Settings, started: Callable[[Any, Service], Deferred[Any]] | None
+) -> int:
     status = [os.EX_SOFTWARE]
 
     def done(value: int) -> None:
@@ -140,7 +159,7 @@ def _until_done(reactor: Any, service: Service, started: Callable[[Any, Service]
         starting.addErrback(failed)
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.journal.service, NO_RELOAD))
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(_reload, service, loaded))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     reactor.callWhenRunning(start)

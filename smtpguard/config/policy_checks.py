@@ -17,7 +17,9 @@ from ..smtp.verbs import KNOWN_VERBS
 from .faults import Fault, Known
 from .yaml_reader import Document
 
-_CONDITIONS: Final = frozenset({"from", "from_not", "argument", "greeted", "esmtp", "tls", "authenticated", "listener"})
+_CONDITIONS: Final = frozenset(
+    {"from", "from_not", "argument", "greeted", "esmtp", "tls", "tls_name", "authenticated", "auth_failed", "listener"}
+)
 
 
 class CrossChecks:

@@ -20,12 +20,14 @@ from attrs import frozen
 from ..policy import privacy
 from ..policy.decision import Decision, decide
 from ..policy.networks import Block, NetworkTable, Peer
-from ..policy.rules import ByNetwork, Manners, Policy, Rule
+from ..policy.relaying import RelayDomains
+from ..policy.rules import ByNetwork, Manners, Policy, Relaying, Rule
 from ..smtp.answers import Closing
 from ..smtp.budgets import Budgets
 from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput
-from ..smtp.verdict import Action, Facts
+from ..smtp.verdict import Action
+from . import relay_files
 from .faults import Fault, Faulty, Known, suggestion
 from .models import validate
 from .policy_checks import CrossChecks, verb_of
@@ -33,6 +35,9 @@ from .policy_models import PolicyModel, RuleModel, TestModel
 from .yaml_reader import Document, Places, is_file, read_file
 
 E = TypeVar("E", bound=Enum)
+
+ENCRYPT_FIRST: Final = Reply.parse("538 5.7.11 Encryption required: say STARTTLS first")
+"""RFC 4954 6."""
 
 SHIPPED: Final = ("internal-vrfy", "mailguard", "no-vrfy", "perimeter")
 
@@ -70,9 +75,8 @@ class PolicyFile:
                 yield Fault(self.path, line, column, text)
 
     def decide(self, test: TestModel) -> Decision:
-        facts = Facts(test.greeted, test.greeted and test.esmtp, test.tls, test.authenticated)
         command = test.command.encode("utf-8")
-        return decide(self.policy, Peer.parse(test.from_), command, Closing("localhost"), facts, test.listener)
+        return decide(self.policy, Peer.parse(test.from_), command, Closing("localhost"), test.facts, test.listener)
 
 
 def find(name: str) -> Path:
@@ -104,11 +108,13 @@ def build(document: Document) -> PolicyFile:
     model, faults = validate(PolicyModel, document)
     checks = CrossChecks(document)
     faults = [*document.faults, *faults, *checks.faults()]
+    relaying, found = _relaying(model, document.places)
+    faults += found
     errors = sorted({fault for fault in faults if not fault.warning})
     if errors or model is None:
         raise Faulty(errors)
     places = document.places
-    policy, count = _policy(model, places, checks.inline)
+    policy, count = _policy(model, places, checks.inline, relaying)
     tests = tuple((test, places.of(("tests", number))) for number, test in enumerate(model.tests))
     listeners = tuple(
         (name, places.of(("rulesets", ruleset, number, "listener", place)))
@@ -119,7 +125,36 @@ def build(document: Document) -> PolicyFile:
     return PolicyFile(places.file, policy, tests, listeners, count, tuple(sorted(f for f in faults if f.warning)))
 
 
-def _policy(model: PolicyModel, places: Places, parsed: Mapping[str, Block]) -> tuple[Policy, int]:
+def _relaying(model: PolicyModel | None, places: Places) -> tuple[Relaying | None, list[Fault]]:
+    """Read the files that `relay_domains` names, which are looked for beside the policy."""
+    if model is None or model.relay_domains is None:
+        return None, []
+    given = model.relay_domains
+    domains, faults = list(given.domains), list[Fault]()
+    kinds = (
+        ("files", given.files, relay_files.read_relay_domains),
+        ("local", given.local, relay_files.read_local_host_names),
+        ("access", given.access, relay_files.read_access),
+    )
+    for key, paths, read in kinds:
+        for number, path in enumerate(paths):
+            try:
+                found, wrong = read(Path(places.file).parent / path)
+            except OSError as error:
+                place = ("relay_domains", key, number)
+                faults.append(places.fault(place, f"relay_domains: {path}: {error.strerror or error}"))
+                continue
+            domains += found
+            faults += wrong
+    if not domains and not any(not fault.warning for fault in faults):
+        faults.append(places.fault(("relay_domains",), "relay_domains: no domain: outsiders could send no mail at all"))
+    line, _ = places.of(("relay_domains",))
+    return Relaying(RelayDomains(domains), f"{places.file}:{line} relay_domains"), faults
+
+
+def _policy(
+    model: PolicyModel, places: Places, parsed: Mapping[str, Block], relaying: Relaying | None
+) -> tuple[Policy, int]:
     blocks = dict(model.networks)
     for rules in model.rulesets.values():
         for rule in rules:
@@ -129,10 +164,11 @@ def _policy(model: PolicyModel, places: Places, parsed: Mapping[str, Block]) -> 
                     blocks[_anonymous(inline)] = [parsed[word] for word in inline]
     table = NetworkTable(blocks)
     rule_sets = _privacy_rules(model.privacy_options, places)
+    first = _auth_rules(model, places)
     for name, rules in model.rulesets.items():
         verb = verb_of(name)
         assert verb is not None  # _name_faults
-        rule_sets[verb] = tuple(
+        rule_sets[verb] = first.get(verb, ()) + tuple(
             _rule(
                 rule,
                 model.networks,
@@ -141,10 +177,11 @@ def _policy(model: PolicyModel, places: Places, parsed: Mapping[str, Block]) -> 
             )
             for number, rule in enumerate(rules)
         )
-    return Policy(table, rule_sets, _manners(model, table)), sum(map(len, rule_sets.values()))
+    rule_sets = {**first, **rule_sets}
+    return Policy(table, rule_sets, _manners(model, table, relaying)), sum(map(len, rule_sets.values()))
 
 
-def _manners(model: PolicyModel, table: NetworkTable) -> Manners:
+def _manners(model: PolicyModel, table: NetworkTable, relaying: Relaying | None) -> Manners:
     def by_network(choices: dict[str, str], kind: type[E], default: E) -> ByNetwork[E]:
         named = [(table.bits_of(name), kind(value)) for name, value in choices.items() if name != "default"]
         return ByNetwork(kind(choices.get("default", default.value)), named)
@@ -156,6 +193,7 @@ def _manners(model: PolicyModel, table: NetworkTable) -> Manners:
         by_network(dict(model.bare_newline), BareNewline, BareNewline.REJECT),
         by_network(dict(model.early_input), EarlyInput, EarlyInput.HOLD),
         Budgets(**model.budgets.model_dump()),
+        relaying,
     )
 
 
@@ -180,6 +218,14 @@ def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule
     }
 
 
+def _auth_rules(model: PolicyModel, places: Places) -> dict[bytes, tuple[Rule, ...]]:
+    """Return what stands before the file's own rules."""
+    if not model.auth.require_tls:
+        return {}
+    where = f"{places.file}:{places.of(('auth',))[0]} auth: require_tls"
+    return {b"AUTH": (Rule(where, Action.REPLY, ENCRYPT_FIRST, tls=False),)}
+
+
 def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: str) -> Rule:
     def bits(words: list[str]) -> int:
         inline = _inline(words, named)
@@ -197,14 +243,15 @@ def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: st
         None if rule.from_ is None else bits(rule.from_),
         bits(rule.from_not or []),
         None if rule.listener is None else frozenset(rule.listener),
-        None if rule.argument is None else _glob(rule.argument),
+        None if rule.argument is None else re.compile(_glob(rule.argument).encode("utf-8"), re.IGNORECASE),
         rule.greeted,
         rule.esmtp,
         rule.tls,
+        None if rule.tls_name is None else re.compile(_glob([name.lower() for name in rule.tls_name])),
         rule.authenticated,
+        rule.auth_failed,
     )
 
 
-def _glob(patterns: list[str]) -> re.Pattern[bytes]:
-    alternatives = "|".join(fnmatch.translate(pattern) for pattern in patterns)
-    return re.compile(alternatives.encode("utf-8"), re.IGNORECASE)
+def _glob(patterns: list[str]) -> str:
+    return "|".join(fnmatch.translate(pattern) for pattern in patterns)

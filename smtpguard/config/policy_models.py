@@ -14,9 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from pydantic_core import PydanticKnownError
 
 from ..policy.networks import Block, Peer, parse_block
+from ..policy.relaying import parse_domain
 from ..policy.reply_profiles import PROFILES
 from ..smtp.budgets import SENDMAIL, UNLESS_SAID
 from ..smtp.replies import Reply
+from ..smtp.verdict import Facts
 from .models import Section
 
 MAX_DELAY: Final = 240.0
@@ -87,6 +89,17 @@ def _budgets(value: object) -> object:
     raise ValueError(f"{value!r} is none of sendmail, off and a mapping such as {{vrfy: 6, bad: 25}}")
 
 
+def _relay_domains(value: object) -> object:
+    match value:
+        case str():
+            return {"files": [value]}
+        case list():
+            return {"domains": value}
+        case dict():
+            return {key: _listed(item) for key, item in value.items()}
+    return value
+
+
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Words = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
 
@@ -99,8 +112,10 @@ class RuleModel(Section):
     argument: Words | None = Field(None, description="glob patterns, letter case ignored, one of which fits")
     greeted: bool | None = Field(None, description="HELO or EHLO was accepted")
     esmtp: bool | None = Field(None, description="the greeting was EHLO")
-    tls: bool | None = Field(None, description="the client's connection is encrypted")
+    tls: bool | None = Field(None, description="the client's connection is encrypted, up to the guard")
+    tls_name: Words | None = Field(None, description="glob patterns, one of which fits a verified name of the client")
     authenticated: bool | None = Field(None, description="AUTH succeeded")
+    auth_failed: bool | None = Field(None, description="AUTH has failed in this session")
     listener: Words | None = Field(None, description="names of listeners, one of which took the connection")
     action: Literal["forward", "reply", "close"] | None = None
     reply: str | None = Field(None, description="text of the reply in place of the profile's")
@@ -145,8 +160,39 @@ class TestModel(Section):
     greeted: bool = True
     esmtp: bool = True
     tls: bool = False
+    tls_name: list[str] = []
     authenticated: bool = False
+    auth_failed: bool = False
     listener: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """What the session is supposed to have come to."""
+        return Facts(
+            self.greeted,
+            self.greeted and self.esmtp,
+            self.tls or bool(self.tls_name),
+            frozenset(name.lower() for name in self.tls_name),
+            self.authenticated,
+            self.auth_failed,
+        )
+
+
+class AuthModel(Section):
+    """What is asked of AUTH."""
+
+    require_tls: bool = Field(False, description="AUTH is hidden and refused outside TLS")
+
+
+class RelayModel(Section):
+    """What the server behind takes mail for, so that the guard can refuse outsiders the rest."""
+
+    domains: list[Annotated[str, AfterValidator(parse_domain)]] = Field(
+        [], description="`example.org` is that domain alone, `.example.org` all below it"
+    )
+    files: list[str] = Field([], description="sendmail's relay-domains (class R): each domain, and all below it")
+    local: list[str] = Field([], description="sendmail's local-host-names (class w): each name alone")
+    access: list[str] = Field([], description="the text of sendmail's access map: its RELAY entries for domains")
 
 
 class PolicyModel(Section):
@@ -160,6 +206,8 @@ class PolicyModel(Section):
     bare_newline: Annotated[dict[str, Literal["reject", "normalize"]], BeforeValidator(_by_network)] = {}
     early_input: Annotated[dict[str, Literal["hold", "reject"]], BeforeValidator(_by_network)] = {}
     budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = BudgetsModel(**asdict(UNLESS_SAID))
+    auth: AuthModel = AuthModel()
+    relay_domains: Annotated[RelayModel | None, BeforeValidator(_relay_domains)] = None
     rulesets: dict[str, list[RuleModel]] = {}
     tests: list[TestModel] = []
 

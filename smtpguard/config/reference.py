@@ -21,11 +21,16 @@ from ..smtp.grammar import Fault
 from ..smtp.profiles import PROFILES as BACKEND_PROFILES
 from ..smtp.replies import Reply
 from ..smtp.verbs import CORE, DISCLOSING, KNOWN_VERBS, NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OBSOLETE, PROBES
-from .settings import LONGEST_WAIT, Backend, Dns, Limits, Listener, Log, Settings, Timeouts
+from .backend import Backend
+from .fields import LONGEST_WAIT
+from .listener import Certificate, Listener, StartTls
+from .settings import Dns, Limits, Log, Settings, Timeouts
 
 _SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
     "The file": ("", Settings),
     "listen": ("Each item of the list; a string means its `endpoint`.", Listener),
+    "starttls": ("Of a listener. Paths begin at the settings file's folder.", StartTls),
+    "certificates": ("Each item of the list; a string means its `chain`.", Certificate),
     "backend": ("A string means its `endpoint`.", Backend),
     "log": ("", Log),
     "limits": ("", Limits),
@@ -36,8 +41,12 @@ _SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
 _WHEN: Final = {
     "SYNTAX": "a line outside the grammar whose end is beyond doubt",
     "UNKNOWN": "a verb that is never forwarded, or that the backend's profile does not know",
-    "NOT_IMPLEMENTED": "STARTTLS; BDAT under `chunking: hide`, after its octets were swallowed",
-    "NO_ARGUMENT": "DATA, RSET or QUIT with an argument",
+    "NOT_IMPLEMENTED": "STARTTLS where the listener has no `starttls`; BDAT under `chunking: hide`, after its octets "
+    "were swallowed",
+    "NO_ARGUMENT": "DATA, RSET, QUIT or STARTTLS with an argument",
+    "READY_FOR_TLS": "STARTTLS, where the listener has certificates; the handshake follows",
+    "IN_TLS": "STARTTLS within TLS",
+    "NO_TLS_NOW": "STARTTLS behind an accepted MAIL, or behind a successful AUTH",
     "OUT_OF_TURN": "input behind DATA, STARTTLS or AUTH before their reply, and, under `early_input: reject`, before "
     "the banner or behind EHLO or HELO; the connection is closed",
     "NO_CHUNK": "a BDAT before the EHLO reply had CHUNKING and MAIL and RCPT were accepted, or behind a refused one",

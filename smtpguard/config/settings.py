@@ -7,148 +7,24 @@ tests/packaging/test_docs.py).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from attrs import evolve, frozen
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic.config import JsonDict
+from pydantic import BeforeValidator, Field, model_validator
 
+from ..policy.rules import Policy
 from ..smtp.bounds import Bounds
 from ..smtp.profiles import PROFILES
 from ..smtp.terms import Terms
+from .backend import Backend, is_loopback
 from .endpoints import parse_client, parse_server
 from .faults import Fault, Faulty, Known
+from .fields import Address, FilePath, Listed, Octets, Seconds, flag, unit, wrapped
+from .listener import Listener
 from .models import Section, validate
 from .yaml_reader import Document, Places, is_file, read_file
-
-
-def _server(text: str) -> str:
-    parse_server(text)
-    return text
-
-
-def _client(text: str) -> str:
-    parse_client(text)
-    return text
-
-
-def _address(text: str) -> str:
-    try:
-        ip_address(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address: write it as 192.0.2.25 or 2001:db8::25") from None
-    return text
-
-
-def _file_name(text: str) -> str:
-    longest = max(map(len, os.fsencode(text).split(b"/")))
-    if longest > LONGEST_NAME or len(os.fsencode(text)) > LONGEST_PATH:
-        raise ValueError("no file has so long a name")
-    return text
-
-
-def _wrapped(value: object) -> object:
-    return {"endpoint": value} if isinstance(value, str) else value
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-def _bind_by_network(value: object) -> object:
-    return {"default": value} if isinstance(value, str) else value
-
-
-LONGEST_NAME: Final = 255
-LONGEST_PATH: Final = 4095
-"""Octets (limits.h, NAME_MAX and PATH_MAX less its NUL)."""
-LONGEST_WAIT: Final = 86400
-"""Seconds; longer is a slip of the pen."""
-
-
-def _unit(name: str) -> JsonDict:
-    return {"unit": name}
-
-
-def _flag(name: str) -> JsonDict:
-    return {"flag": name}
-
-
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT, json_schema_extra=_unit("seconds"))]
-Octets = Annotated[int, Field(gt=0, json_schema_extra=_unit("octets"))]
-
-
-class Listener(Section):
-    """One place to listen at."""
-
-    endpoint: Annotated[str, AfterValidator(_server)] = Field(
-        description="where to listen, as a Twisted endpoint string",
-        json_schema_extra=_flag("--listen"),
-    )
-    name: str = Field("", description="what the rule condition `listener` calls it; the endpoint string if not set")
-
-    @property
-    def label(self) -> str:
-        return self.name or self.endpoint
-
-
-def _family(address: str) -> int:
-    """Return 4 or 6, or 0 for a name."""
-    try:
-        return ip_address(address.partition("%")[0]).version
-    except ValueError:
-        return 0
-
-
-def _is_loopback(address: str) -> bool:
-    return bool(_family(address)) and ip_address(address.partition("%")[0]).is_loopback
-
-
-class Backend(Section):
-    """The mail server behind the guard."""
-
-    endpoint: Annotated[str, AfterValidator(_client)] = Field(
-        description="where the mail server is, as a Twisted endpoint string", json_schema_extra=_flag("--backend")
-    )
-    bind: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], BeforeValidator(_bind_by_network)] = Field(
-        {},
-        description="source address towards the backend: one for all, or by network of the policy, and `default`",
-    )
-    profile: Literal["default", "sendmail-legacy", "sendmail", "postfix", "exim", "qmail", "opensmtpd", "exchange"] = (
-        Field("default", description="what kind of server it is, see below")
-    )
-    chunking: Literal["hide", "forward"] = Field(
-        "hide", description="whether BDAT (RFC 3030) is refused and kept out of the EHLO reply, or forwarded"
-    )
-    seven_bit: bool = Field(
-        False,
-        description="the server drops the eighth bit of every message (SevenBitInput of sendmail): none may be set",
-    )
-
-    @model_validator(mode="after")
-    def _chunkable(self) -> Backend:
-        profile = PROFILES[self.profile]
-        if self.chunking == "forward" and not profile.knows(b"BDAT"):
-            raise ValueError(f"chunking: {profile.name} knows no BDAT: remove `chunking: forward`")
-        return self
-
-    @model_validator(mode="after")
-    def _bindable(self) -> Backend:
-        endpoint = parse_client(self.endpoint)
-        if endpoint.kind == "unix" and self.bind:
-            raise ValueError("bind: a unix socket has no source address: remove it, or connect by tcp:")
-        if self.bind and "bindAddress" in endpoint.options:
-            raise ValueError("bind: the endpoint has a bindAddress already: remove one of them")
-        host = endpoint.option("host", 0)
-        family = _family(host or "")
-        for name, address in self.bind.items():
-            if family and _family(address) != family:
-                raise ValueError(f"bind: {name}: nothing gets from {address} to {host}: the families differ")
-        return self
 
 
 class Log(Section):
@@ -173,13 +49,13 @@ class Limits(Section):
     """Bounds on what clients and backend can make the guard hold."""
 
     sessions: int = Field(
-        2000, gt=0, description="sessions at once; each takes two descriptors", json_schema_extra=_unit("sessions")
+        2000, gt=0, description="sessions at once; each takes two descriptors", json_schema_extra=unit("sessions")
     )
     sessions_per_address: int = Field(
         100,
         gt=0,
         description="sessions at once from one address; the network named `internal` is exempt",
-        json_schema_extra=_unit("sessions"),
+        json_schema_extra=unit("sessions"),
     )
     queue: Octets = Field(
         65536, ge=16384, description="octets of input that wait for their turn; the longest line must fit"
@@ -192,6 +68,8 @@ class Timeouts(Section):
     """How long to wait (RFC 5321 4.5.3.2)."""
 
     connect: Seconds = Field(30.0, description="for a connection to the backend")
+    proxy_header: Seconds = Field(5.0, description="for the PROXY header, from the beginning of a connection")
+    handshake: Seconds = Field(60.0, description="for a TLS handshake, with a client or the backend")
     banner: Seconds = Field(300.0, description="for the backend's banner")
     command: Seconds = Field(300.0, description="for the client's next complete command")
     reply: Seconds = Field(300.0, description="for the backend's reply")
@@ -207,46 +85,75 @@ class Dns(Section):
     """Host names for the log; they decide nothing."""
 
     names: bool = Field(True, description="look up the names of clients")
-    servers: list[Annotated[str, AfterValidator(_address)]] = Field(
-        [], description="addresses of name servers; those of /etc/resolv.conf if empty"
-    )
+    servers: list[Address] = Field([], description="addresses of name servers; those of /etc/resolv.conf if empty")
     timeout: Seconds = Field(2.0, description="for a name; a log line waits no longer than this for it")
-    cache: int = Field(10000, gt=0, description="names kept", json_schema_extra=_unit("names"))
+    cache: int = Field(10000, gt=0, description="names kept", json_schema_extra=unit("names"))
     cache_for: Seconds = Field(600.0, description="for which a name is kept")
 
 
 class Settings(Section):
     """Everything that `smtpguard run` can be told."""
 
-    listen: Annotated[
-        list[Annotated[Listener, BeforeValidator(_wrapped)]], Field(min_length=1), BeforeValidator(_listed)
-    ] = Field(
+    listen: Annotated[list[Annotated[Listener, BeforeValidator(wrapped)]], Field(min_length=1), Listed] = Field(
         description="where to listen: endpoint strings, or mappings with the keys below",
-        json_schema_extra=_flag("--listen"),
+        json_schema_extra=flag("--listen"),
     )
-    backend: Annotated[Backend, BeforeValidator(_wrapped)] = Field(
+    backend: Annotated[Backend, BeforeValidator(wrapped)] = Field(
         description="the mail server: an endpoint string, or a mapping with the keys below",
-        json_schema_extra=_flag("--backend"),
+        json_schema_extra=flag("--backend"),
     )
-    policy: Annotated[str, AfterValidator(_file_name)] = Field(
+    policy: FilePath = Field(
         "internal-vrfy",
         description="a policy file (looked for beside the settings file first), or the name of a shipped policy",
-        json_schema_extra=_flag("--policy"),
+        json_schema_extra=flag("--policy"),
     )
     relay_check: Literal["enforce", "warn", "off"] = Field(
         "enforce",
         description="what to do if the backend would relay for outsiders: not start, log it, or not ask",
-        json_schema_extra=_flag("--relay-check"),
+        json_schema_extra=flag("--relay-check"),
     )
     relay_check_recipient: str = Field(
         "smtpguard-check@example.com",
         pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$",
         description="an address that the backend is no mail server for",
     )
+    relay_check_source: Annotated[list[Address], Listed] = Field(
+        [],
+        description="the client's address that the backend is shown when it is asked, where `identity` shows it one; "
+        "one of the documentation networks (RFC 5737, RFC 3849) if not set",
+    )
+    relay_check_interval: Seconds = Field(
+        3600.0, description="after which it is asked again; besides, after every outage of the backend and at SIGHUP"
+    )
     log: Log = Field(Log(), description="see its own table")
     limits: Limits = Field(Limits(), description="see its own table")
     timeouts: Timeouts = Field(Timeouts(), description="see its own table")
     dns: Dns = Field(Dns(), description="see its own table")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Settings:
+        """Every client must be one that the backend can be shown."""
+        if self.backend.identity != "transparent":
+            return self
+        for listener in self.listen:
+            if not listener.family and listener.proxy_protocol == "none":
+                raise ValueError(
+                    f"listen: under `identity: transparent` clients of {listener.endpoint} have no address"
+                )
+            if listener.family and listener.family not in self.backend.families:
+                version, other = listener.family, "endpoint_ipv6" if listener.family == 6 else "endpoint"
+                raise ValueError(
+                    f"backend: under `identity: transparent` clients of IPv{version} ({listener.endpoint}) cannot come "
+                    f"to {self.backend.endpoint}: set backend.{other} to an IPv{version} address of the mail server"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _inspectable(self) -> Settings:
+        passing = any(listener.starttls and listener.starttls.passthrough for listener in self.listen)
+        if passing and self.backend.starttls != "none":
+            raise ValueError("passthrough: the backend's STARTTLS is used by `backend.starttls` already: choose one")
+        return self
 
     @model_validator(mode="after")
     def _not_itself(self) -> Settings:
@@ -259,7 +166,7 @@ class Settings(Section):
         host, port = backend.option("host", 0) or "", backend.option("port", 1)
         for endpoint in map(parse_server, self._endpoints):
             interface = endpoint.option("interface") or ""
-            everywhere = interface in ("", "0.0.0.0", "::") and (host == "localhost" or _is_loopback(host))
+            everywhere = interface in ("", "0.0.0.0", "::") and (host == "localhost" or is_loopback(host))
             if (
                 endpoint.kind in ("tcp", "tcp6")
                 and port == endpoint.option("port", 0)
@@ -290,15 +197,25 @@ class Loaded:
     settings: Settings
     places: Places
 
-    def faults_with(self, networks: Iterable[str]) -> list[Fault]:
-        """Return what is wrong with the settings under a policy with these named networks."""
-        names = {*networks, "default"}
+    def faults_with(self, policy: Policy) -> list[Fault]:
+        """Return what is wrong with the settings under this policy."""
+        names = {*policy.networks.names, "default"}
         known = Known(names)
-        return [
+        faults = [
             self.places.fault(("backend", "bind", name), f"bind: unknown network {name!r}{known.hint(name)}", key=True)
             for name in self.settings.backend.bind
             if name not in names
         ]
+        for number, listener in enumerate(self.settings.listen):
+            for place, name in enumerate(listener.starttls.passthrough if listener.starttls else ()):
+                if name not in names - {"default"}:
+                    path = ("listen", number, "starttls", "passthrough", place)
+                    faults.append(self.places.fault(path, f"passthrough: unknown network {name!r}{known.hint(name)}"))
+        recipient = self.settings.relay_check_recipient
+        if policy.refuses_relaying and policy.relays_to(recipient):
+            text = f"relay_check_recipient: {recipient} is in `relay_domains` of the policy: name an address elsewhere"
+            faults.append(self.places.fault(("relay_check_recipient",), text))
+        return faults
 
 
 def load(path: str | Path | None, flags: Mapping[str, Any]) -> Loaded:
@@ -336,6 +253,12 @@ def _apply(flags: Mapping[str, Any], data: dict[str, Any], folder: Path) -> None
     policy = data.get("policy")
     if isinstance(policy, str) and is_file(folder / policy):
         data["policy"] = str(folder / policy)
+    _beside(data.get("backend"), "ca", folder)
+    listeners = data.get("listen")
+    for listener in listeners if isinstance(listeners, list) else [listeners]:
+        starttls = listener.get("starttls") if isinstance(listener, dict) else None
+        for key in ("certificates", "passphrase_file", "client_ca"):
+            _beside(starttls, key, folder)
     for key, value in flags.items():
         if not value:
             continue
@@ -344,3 +267,19 @@ def _apply(flags: Mapping[str, Any], data: dict[str, Any], folder: Path) -> None
             data["backend"] = {**backend, "endpoint": value}  # its `bind` still holds
         else:
             data[key] = value
+
+
+def _beside(section: object, key: str, folder: Path) -> None:
+    """Make the paths of a section that are relative begin at the folder of the file that they stand in."""
+
+    def placed(value: object) -> object:
+        if isinstance(value, str):
+            return str(folder / value)
+        if isinstance(value, list):
+            return [placed(item) for item in value]
+        if isinstance(value, dict):
+            return {name: placed(item) for name, item in value.items()}
+        return value
+
+    if isinstance(section, dict) and key in section:
+        section[key] = placed(section[key])

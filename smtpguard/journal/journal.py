@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import syslog
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from ..policy.networks import Peer
-from ..smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
+from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
 from . import lines
 from .lines import Client, Level, Line, Style
 
@@ -126,8 +127,21 @@ class SessionJournal:
     def connected(self, listener: str) -> None:
         self._write(Level.CONNECTION, lambda c: lines.connected(c, listener))
 
-    def turned_away(self, why: str) -> None:
-        self._write(Level.VIOLATION, lambda c: lines.turned_away(c, why))
+    def authenticated(self, event: Authenticated) -> None:
+        level = Level.SUMMARY if event.accepted else Level.COMMAND
+        self._write(level, lambda c: lines.authenticated(event, c))
+
+    def secured(self, version: str, cipher: str, bits: int, names: AbstractSet[str]) -> None:
+        self._write(Level.SUMMARY, lambda c: lines.secured(c, version, cipher, bits, names))
+
+    def insecure(self, why: str) -> None:
+        self._write(Level.SUMMARY, lambda c: lines.insecure(c, why))
+
+    def uninspected(self) -> None:
+        self._write(Level.VIOLATION, lines.uninspected)
+
+    def turned_away(self, why: str, octets: bytes = b"") -> None:
+        self._write(Level.VIOLATION, lambda c: lines.turned_away(c, why, octets))
 
     def ended(self, counts: dict[bytes, list[int]], seconds: float, cut_short: str = "") -> None:
         self._write(Level.SUMMARY, lambda c: lines.summary(counts, c, seconds, cut_short))

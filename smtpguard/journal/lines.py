@@ -11,26 +11,25 @@ from __future__ import annotations
 import re
 import syslog
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from ..policy.networks import Peer
-from ..smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
-from ..smtp.verbs import KNOWN_VERBS, PROBES
+from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
+from ..smtp.verbs import KNOWN_VERBS, MECHANISMS, PROBES
 from ..smtp.verdict import Action
 
 SHOWN_OCTETS: Final = 203
 """sendmail's MAXSHORTSTR: a line as long as that or longer loses its middle."""
 
 _ESCAPED: Final = {0x5C: "\\\\", 0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
-# An AUTH at the beginning of what some server takes for a line.  Only a mechanism that is known is
-# shown: where a client leaves it out, the password stands there.
+# An AUTH at the beginning of what some server takes for a line, and its mechanism if it is one that is known.
 _CREDENTIALS: Final = re.compile(
-    rb"(?is)((?:\A|[\r\n\0])[\x00-\x20]*AUTH(?![\w-]))(?:[^\w-]+"
-    rb"(PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[\w-]{4,24})"
-    rb"(?![\w+/=-]))?(.*)"
+    rb"(?is)((?:\A|[\r\n\0])[\x00-\x20]*AUTH(?![\w-]))(?:[^\w-]+(%s)(?![\w+/=-]))?(.*)"
+    % "|".join(sorted(MECHANISMS)).encode("ascii")
 )
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?")
 
@@ -184,10 +183,44 @@ def connected(client: Client, listener: str) -> Line:
     return Line(Level.CONNECTION, syslog.LOG_INFO, "connect", text, {"listener": listener})
 
 
-def turned_away(client: Client, why: str) -> Line:
+def authenticated(event: Authenticated, client: Client) -> Line:
+    """What the backend decided on an AUTH, in sendmail's forms; whose name it was is the backend's to log."""
+    mechanism = event.mechanism or "UNKNOWN"
+    fields = {"mechanism": mechanism, "accepted": event.accepted}
+    if event.accepted:
+        return Line(Level.SUMMARY, syslog.LOG_INFO, "auth", f"AUTH=server, relay={client}, mech={mechanism}", fields)
+    text = f"AUTH failure ({mechanism}): authentication failure (535), relay={client}"
+    return Line(Level.COMMAND, syslog.LOG_NOTICE, "auth-failure", text, fields)
+
+
+def secured(client: Client, version: str, cipher: str, bits: int, names: AbstractSet[str]) -> Line:
+    """TLS with a client has begun, in sendmail's form."""
+    verify = "OK" if names else "NO"
+    text = f"STARTTLS=server, relay={client}, version={version}, verify={verify}, cipher={cipher}, bits={bits}/{bits}"
+    shown = " ".join(sorted(names))
+    if names:
+        text += f", cert={shown}"
+    fields = {"version": version, "cipher": cipher, "bits": bits, "verify": verify, "names": shown}
+    return Line(Level.SUMMARY, syslog.LOG_INFO, "tls", text, fields)
+
+
+def insecure(client: Client, why: str) -> Line:
+    """A handshake failed."""
+    text = f"STARTTLS=server, error: accept failed, reason={why}, relay={client}"
+    return Line(Level.SUMMARY, syslog.LOG_NOTICE, "tls-failure", text, {"what": why})
+
+
+def uninspected(client: Client) -> Line:
+    """A STARTTLS was passed through."""
+    text = f"{client}: STARTTLS passed through: the rest of the session is uninspected"
+    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "uninspected", text)
+
+
+def turned_away(client: Client, why: str, octets: bytes = b"") -> Line:
     """A connection that got no session."""
-    text = f"rejecting connection from {client}: {why}"
-    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "turned-away", text, {"what": why})
+    shown = printable(octets)
+    text = f"rejecting connection from {client}: {why}{': ' + shown if shown else ''}"
+    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "turned-away", text, {"what": why, "octets": shown})
 
 
 def _of(passed: int, total: int) -> str:

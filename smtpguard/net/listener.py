@@ -1,41 +1,52 @@
-"""Accepting clients: who they are, whether there is room, and then a session.
+"""Receiving clients: whether there is room, and on what terms a session begins.
 
 Contract: the peer is known before a session exists.  A client for which there is no room, or no
-mail server that may be used, gets a 421 at once and costs no connection to the backend.
+mail server that may be used, gets a 421 at once and costs no connection to the backend; where it
+waits for a TLS handshake it gets none.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress
+from attrs import evolve
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory
 
 from ..config.settings import Settings
 from ..journal.ids import SessionIds
-from ..journal.journal import Journal
-from ..policy.networks import UNIX_PEER, Peer
+from ..journal.journal import Journal, SessionJournal
+from ..policy.networks import Peer
 from ..policy.rules import Policy
 from ..smtp.answers import Closing
 from ..smtp.dialogue import Dialogue
 from ..smtp.replies import Reply
-from .backend import BackendConnector
-from .session import ClientSide, Session
+from ..smtp.terms import StartTls, Terms
+from ..smtp.verdict import Facts
+from .backend import BackendConnector, Client
+from .client import ClientSide, Doorway
+from .session import Session
 
 
 class Reception:
-    """What the listeners of one service share."""
+    """What the listeners of one service share (smtpguard.net.client.Host)."""
 
     def __init__(
         self, reactor: Any, settings: Settings, policy: Policy, journal: Journal, backend: BackendConnector, host: str
     ) -> None:
         self.sessions: set[Session] = set()
+        self.arriving: set[ClientSide] = set()
+        """Connections without a session: a PROXY header or a handshake is not complete, or they were turned away."""
         self.closed_because: str | None = None
         """Set while no mail server may be used; the text is for the log."""
+        self.backend_away: Callable[[bool], None] = lambda _gone: None
+        """Told when a session got no connection to the backend (True), or lost one in the middle (False)."""
         self.journal = journal
         self.closing = Closing(host)
+        self.header_seconds = settings.timeouts.proxy_header
+        self.handshake_seconds = settings.timeouts.handshake
         self._reactor = reactor
         self._limits = settings.limits
         self._timeouts = settings.timeouts
@@ -45,35 +56,40 @@ class Reception:
         self._of_peer: Counter[Peer] = Counter()
         self._terms = settings.terms
 
-    def accept(self, client: ClientSide, listener: str) -> Session | None:
-        """Make a session for a new client, or turn it away."""
-        peer = _peer(client.transport.getPeer())
-        journal = self.journal.session(self._ids.next(), peer)
-        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
-            if hasattr(client.transport, option):
-                getattr(client.transport, option)(True)
-        refusal = self._no_room(peer)
-        if refusal is not None:
-            reply, why = refusal
-            journal.turned_away(why)
-            client.transport.write(reply.octets)
-            client.transport.loseConnection()
-            return None
-        journal.connected(listener)
-        terms = self._policy.terms_for(peer, self._terms)
-        dialogue = Dialogue(self._policy.judge_for(peer, listener), self.closing, terms)
+    # -- before a session ----------------------------------------------------------------------------
 
-        def ended(session: Session) -> None:
-            self.sessions.discard(session)
-            self._of_peer[peer] -= 1
-            if not self._of_peer[peer]:
-                del self._of_peer[peer]
+    def arrived(self, side: ClientSide) -> bool:
+        self.arriving.add(side)
+        if len(self.sessions) + len(self.arriving) <= self._limits.sessions or not self._silent(side):
+            return True
+        side.abort()
+        return False
 
-        session = Session(dialogue, journal, self._timeouts, self._reactor, client, ended)
-        self.sessions.add(session)
-        self._of_peer[peer] += 1
-        session.begin(lambda protocol: self._backend.connect(protocol, peer))
-        return session
+    def gone(self, side: ClientSide) -> None:
+        self.arriving.discard(side)
+
+    def call_later(self, seconds: float, act: Any) -> IDelayedCall:
+        later: IDelayedCall = self._reactor.callLater(seconds, act)
+        return later
+
+    def journal_for(self, peer: Peer) -> SessionJournal:
+        return self.journal.session(self._ids.next(), peer)
+
+    def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
+        refusal = self._no_room(client.peer)
+        if refusal is None:
+            return True
+        reply, why = refusal
+        journal.turned_away(why)
+        if not side.doorway.implicit:
+            side.transport.write(reply.octets)
+        side.transport.loseConnection()
+        return False
+
+    @staticmethod
+    def _silent(side: ClientSide) -> bool:
+        """True where nothing can be said to a client that has just come."""
+        return side.doorway.proxied or side.doorway.implicit
 
     def _no_room(self, peer: Peer) -> tuple[Reply, str] | None:
         if self.closed_because is not None:
@@ -91,21 +107,45 @@ class Reception:
             )
         return None
 
+    # -- the session ---------------------------------------------------------------------------------
+
+    def session_for(self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts) -> Session:
+        self.arriving.discard(side)
+        peer, label = client.peer, side.doorway.label
+        journal.connected(label)
+        terms = self._policy.terms_for(peer, self._terms_at(side.doorway, peer))
+        dialogue = Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts)
+
+        def ended(session: Session) -> None:
+            self.sessions.discard(session)
+            self._of_peer[peer] -= 1
+            if not self._of_peer[peer]:
+                del self._of_peer[peer]
+
+        session = Session(dialogue, journal, self._timeouts, self._reactor, side, ended)
+        session.backend_away = lambda gone: self.backend_away(gone)
+        self.sessions.add(session)
+        self._of_peer[peer] += 1
+        session.begin(lambda user: self._backend.connect(user, client))
+        return session
+
+    def _terms_at(self, doorway: Doorway, peer: Peer) -> Terms:
+        starttls = StartTls.HIDDEN
+        if doorway.passthrough and doorway.passthrough & set(self._policy.networks.names_of(peer)):
+            starttls = StartTls.PASSED
+        elif doorway.context is not None and not doorway.implicit:
+            starttls = StartTls.OFFERED
+        return evolve(self._terms, starttls=starttls)
+
 
 class ClientFactory(Factory):
     """Makes the client side of sessions for one listener."""
 
     noisy = False
 
-    def __init__(self, reception: Reception, listener: str) -> None:
+    def __init__(self, reception: Reception, doorway: Doorway) -> None:
         self._reception = reception
-        self._listener = listener
+        self._doorway = doorway
 
     def buildProtocol(self, addr: IAddress | None) -> ClientSide:
-        return ClientSide(lambda client: self._reception.accept(client, self._listener))
-
-
-def _peer(address: IAddress) -> Peer:
-    if isinstance(address, IPv4Address | IPv6Address):
-        return Peer.parse(address.host)
-    return UNIX_PEER
+        return ClientSide(self._reception, self._doorway)

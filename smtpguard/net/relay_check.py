@@ -1,27 +1,30 @@
 """Asking the backend whether it would relay for outsiders, as it sees them through the guard.
 
-Contract: `ask` makes one connection and reports; it delivers nothing and leaves with RSET and QUIT.
-An inline proxy makes every client look like the guard's own host, and a stock sendmail relays for
-that one: without this question, a guard in front of it is an open relay.
+Contract: `ask` makes one connection, as the guard makes it for a client, and reports; it delivers
+nothing and leaves with RSET and QUIT.  An inline proxy makes every client look like the guard's own
+host, and a stock sendmail relays for that one: without this question, a guard in front of it is an
+open relay.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
 
 from ..smtp.bounds import Bounds
+from ..smtp.effects import BackendFault
 from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
+from .backend import BackendSide, BackendUser
 
 ASK_SECONDS: Final = 60.0
 """For the whole conversation; sendmail may look names up before it answers."""
+LEAVE_SECONDS: Final = 2.0
+"""For the backend to read the QUIT."""
 
 
 class Relaying(Enum):
@@ -42,19 +45,20 @@ class Answer:
     """The address that the backend saw."""
 
 
-def ask(reactor: Any, endpoint: IStreamClientEndpoint, host: str, recipient: str) -> Deferred[Answer]:
+def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str, recipient: str) -> Deferred[Answer]:
     """Ask; the result is an Answer in every case, and the conversation is over when it comes."""
     asking = _Asking(host, recipient)
-    connecting: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: asking))
-    connecting.addErrback(lambda failure: asking.give_up(f"cannot connect: {failure.getErrorMessage()}"))
     timer = reactor.callLater(ASK_SECONDS, asking.give_up, f"no answer within {ASK_SECONDS:.0f} seconds")
 
-    def stop_timer(answer: Answer) -> Answer:
+    def settled(answer: Answer) -> Answer:
         if timer.active():
             timer.cancel()
+        connecting.cancel()  # of no effect on a connection that was made
         return answer
 
-    return asking.answer.addCallback(stop_timer)
+    connecting = connect(asking)
+    connecting.addErrback(lambda failure: asking.give_up(f"cannot connect: {failure.getErrorMessage()}"))
+    return asking.answer.addCallback(settled)
 
 
 # sendmail: 550 5.7.1 Relaying denied.  Postfix: 554 5.7.1 Relay access denied.  Exim: 550 relay not permitted.
@@ -74,9 +78,7 @@ def _means_no(code: int, said: str, rcpt: bool) -> bool:
     return rcpt and code in (550, 551, 553, 554) and _OTHER_REASON.search(said) is None
 
 
-class _Asking(Protocol):
-    transport: Any
-
+class _Asking:
     def __init__(self, host: str, recipient: str) -> None:
         bounds = Bounds()
         self.answer: Deferred[Answer] = Deferred()
@@ -86,19 +88,28 @@ class _Asking(Protocol):
         self._asked = "the connection"
         self._source = ""
         self._found: tuple[Relaying, str] | None = None
+        self._backend: BackendSide | None = None
 
-    def connectionMade(self) -> None:
-        self._source = getattr(self.transport.getHost(), "host", "")
+    def backend_connected(self, backend: BackendSide) -> None:
+        if self.answer.called:
+            backend.transport.abortConnection()
+            return
+        self._backend = backend
+        self._source = getattr(backend.transport.getHost(), "host", "")
 
-    def dataReceived(self, data: bytes) -> None:
-        self._reader.append(data)
+    def backend_refused(self, fault: BackendFault) -> None:
+        self.give_up(fault.what)
+
+    def backend_sent(self, octets: bytes) -> None:
+        self._reader.append(octets)
         try:
             while (reply := self._reader.take()) is not None:
                 self._replied(reply)
         except ReplyFault as fault:
             self.give_up(f"{fault.what} to {self._asked}")
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def backend_lost(self) -> None:
+        self._backend = None
         self.give_up(f"connection lost after {self._asked}")
 
     def _replied(self, reply: BackendReply) -> None:
@@ -108,7 +119,8 @@ class _Asking(Protocol):
             self._commands = ["RSET", "QUIT"] if self._asked.startswith("RCPT") else ["QUIT"]
         if self._commands:
             self._asked = self._commands.pop(0)
-            self.transport.write(self._asked.encode("ascii") + b"\r\n")
+            if self._backend is not None:
+                self._backend.transport.write(self._asked.encode("ascii") + b"\r\n")
         else:
             self.give_up("")
 
@@ -125,6 +137,6 @@ class _Asking(Protocol):
         """End the conversation, and report what was found before; `why` if that is nothing."""
         if not self.answer.called:
             relaying, said = self._found or (Relaying.UNKNOWN, why)
-            if self.transport is not None:
-                self.transport.loseConnection()
+            if self._backend is not None:
+                self._backend.leave(LEAVE_SECONDS)
             self.answer.callback(Answer(relaying, said, self._source))

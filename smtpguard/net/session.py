@@ -1,19 +1,19 @@
 """One session on the wire: two Twisted protocols, one dialogue between them.
 
-Contract: `ClientSide` and `BackendSide` hand every event to the `Session`, which asks the dialogue and
-performs the effects; nothing else writes to either transport.  Flow control runs both ways: a peer
-that does not read stops the other side, and itself, from being read; so what a session holds is
-bounded by the transports' buffers and `limits.queue`.
+Contract: `ClientSide` (client.py) and `BackendSide` (backend.py) hand every event to the `Session`, which
+asks the dialogue and performs the effects; nothing else writes to either transport while it lasts.
+Flow control runs both ways: a peer that does not read stops the other side, and itself, from being
+read; so what a session holds is bounded by the transports' buffers and `limits.queue`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.error import ConnectBindError
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,6 +22,7 @@ from ..config.settings import Timeouts
 from ..journal.journal import SessionJournal
 from ..smtp.dialogue import Dialogue
 from ..smtp.effects import (
+    Authenticated,
     BackendFault,
     Close,
     Effect,
@@ -29,13 +30,27 @@ from ..smtp.effects import (
     Normalized,
     OverBudget,
     Refused,
+    StartTls,
     ToBackend,
     ToClient,
+    Uninspected,
     Wait,
 )
 from ..smtp.phases import Awaited
+from ..tls.engine import TlsEngine
+from .backend import BackendSide, BackendUser, Unshowable
+from .client import names_of
 
-Connect = Callable[["BackendSide"], Deferred[Any]]
+Connect = Callable[[BackendUser], Deferred[Any]]
+
+
+class Secureable(Protocol):
+    """The client's side, as far as a session needs it."""
+
+    transport: Any
+
+    def begin_tls(self) -> None:
+        """Begin TLS; `Session.client_secured` or `client_insecure` follows."""
 
 
 # Reasons not to read the client, as bits.
@@ -73,7 +88,7 @@ class Session:
         journal: SessionJournal,
         timeouts: Timeouts,
         clock: IReactorTime,
-        client: ClientSide,
+        client: Secureable,
         ended: Callable[[Session], None],
     ) -> None:
         self._dialogue = dialogue
@@ -90,7 +105,11 @@ class Session:
             Awaited.DATA_BLOCK: timeouts.data_block,
             Awaited.DATA_END: timeouts.data_end,
             Awaited.CHUNK: timeouts.message,
+            Awaited.TLS: timeouts.handshake,
+            Awaited.TUNNEL: timeouts.command,
         }
+        self.backend_away: Callable[[bool], None] = lambda _gone: None
+        """Told that no connection to the backend could be made (True), or that it broke (False)."""
         self._began = clock.seconds()
         self._backend: BackendSide | None = None
         self._connecting: Deferred[Any] | None = None
@@ -107,7 +126,7 @@ class Session:
         """Connect to the backend; the client's input is held until it has spoken."""
         self._client.transport.registerProducer(_Throttle(self._client_full), True)
         self._arm()
-        self._connecting = connect(BackendSide(self))
+        self._connecting = connect(self)
         self._connecting.addErrback(self._not_connected)
 
     def backend_connected(self, backend: BackendSide) -> None:
@@ -119,7 +138,22 @@ class Session:
         self._connecting = None
         if not self._dialogue.over:  # else it was given up
             self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
+            if not failure.check(Unshowable, ConnectBindError):  # these are about this one client
+                self.backend_away(True)
             self._step(self._dialogue.backend_unreachable)
+
+    def backend_refused(self, fault: BackendFault) -> None:
+        if not self._dialogue.over:
+            self._journal.backend_fault(fault)
+            self._step(self._dialogue.backend_unreachable)
+
+    def client_secured(self, engine: TlsEngine) -> None:
+        self._journal.secured(engine.version, engine.cipher, engine.bits, names_of(engine))
+        self._step(self._dialogue.tls_established, names_of(engine))
+
+    def client_insecure(self, why: str) -> None:
+        self._journal.insecure(why)
+        self._step(self._dialogue.client_lost)
 
     def client_sent(self, octets: bytes) -> None:
         self._step(self._dialogue.from_client, octets)
@@ -140,7 +174,10 @@ class Session:
 
     def backend_lost(self) -> None:
         self._backend = None
-        self._step(self._dialogue.backend_lost)
+        if not self._dialogue.over:
+            self._step(self._dialogue.backend_lost)
+            if self._dialogue.broken_off:
+                self.backend_away(False)
 
     def drain(self) -> None:
         """End as soon as no transaction is in progress."""
@@ -167,6 +204,7 @@ class Session:
     def _perform(self, effects: list[Effect]) -> None:
         to_client: list[bytes] = []
         to_backend: list[bytes] = []
+        secure = False
         close: Close | None = None
         for effect in effects:
             match effect:
@@ -182,6 +220,12 @@ class Session:
                     self._journal.normalized(effect)
                 case OverBudget():
                     self._journal.over_budget(effect)
+                case Authenticated():
+                    self._journal.authenticated(effect)
+                case Uninspected():
+                    self._journal.uninspected()
+                case StartTls():
+                    secure = True
                 case BackendFault():
                     self._journal.backend_fault(effect)
                 case Wait(seconds):
@@ -192,6 +236,8 @@ class Session:
             self._client.transport.write(b"".join(to_client))
         if to_backend and self._backend is not None:
             self._backend.transport.writeSequence(to_backend)
+        if secure and not self._client_gone:
+            self._client.begin_tls()
         if close is not None:
             self._close(close)
 
@@ -212,7 +258,7 @@ class Session:
             if close.abort_backend:
                 backend.transport.abortConnection()
             else:
-                backend.leave(self._clock, self._timeouts.linger)
+                backend.leave(self._timeouts.linger)
         if self._client_gone:
             return
         transport = self._client.transport
@@ -288,62 +334,3 @@ def _read(transport: Any, on: bool) -> None:
         transport.resumeProducing()
     else:
         transport.pauseProducing()
-
-
-@implementer(IHalfCloseableProtocol)
-class ClientSide(Protocol):
-    """The client's connection; `accept` makes its session, or none."""
-
-    transport: Any
-
-    def __init__(self, accept: Callable[[ClientSide], Session | None]) -> None:
-        self._accept = accept
-        self._session: Session | None = None
-
-    def connectionMade(self) -> None:
-        self._session = self._accept(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._session is not None:
-            self._session.client_sent(data)
-
-    def readConnectionLost(self) -> None:
-        """The client sends no more (RFC 5321 has no half-close, `printf ... | nc` has)."""
-        if self._session is not None:
-            self._session.client_finished()
-        else:
-            self.transport.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """We send no more: the end of a lingering close."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.client_lost()
-
-
-class BackendSide(Protocol):
-    """The connection to the mail server."""
-
-    transport: Any
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._leaving: IDelayedCall | None = None
-
-    def leave(self, clock: IReactorTime, seconds: float) -> None:
-        """Close, in order if the backend reads what it was sent, and otherwise after `seconds`."""
-        self._leaving = clock.callLater(seconds, self.transport.abortConnection)
-        self.transport.loseConnection()
-
-    def connectionMade(self) -> None:
-        self._session.backend_connected(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._session.backend_sent(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._leaving is not None and self._leaving.active():
-            self._leaving.cancel()
-        self._session.backend_lost()

@@ -68,7 +68,7 @@ def decide(
         if fault.ends_session:
             return Decision(parsed, Verdict(Action.CLOSE, answers.bad_line(fault, parsed.octet, 1), rule=rule))
         return Decision(parsed, Verdict(Action.REPLY, answers.SYNTAX, rule=rule))
-    verdict = overrule(parsed, policy.judge_for(peer, listener).judge(parsed, facts), terms)
+    verdict = overrule(parsed, policy.judge_for(peer, listener).judge(parsed, facts), terms, facts)
     if verdict.action is Action.CLOSE and verdict.reply is None:
         verdict = Verdict(verdict.action, closing.policy, verdict.delay, verdict.rule)
     return Decision(parsed, verdict)

@@ -43,7 +43,7 @@ class Peer:
     def bracketed(self) -> str:
         """The form of sendmail's log: [192.0.2.1] or [IPv6:2001:db8::1]."""
         if not self.family:
-            return "[unix]"
+            return f"[{self.text}]"
         return f"[IPv6:{self.text}]" if self.family == 6 else f"[{self.text}]"
 
 
@@ -145,6 +145,10 @@ class NetworkTable:
         if starts is None:
             return 0
         return self._areas[peer.family][bisect_right(starts, peer.value) - 1].bits
+
+    def names_of(self, peer: Peer) -> list[str]:
+        """Return the names of all the networks that hold `peer`."""
+        return self.names_in(self.classify(peer))
 
     def names_in(self, bits: int) -> list[str]:
         """Return the names behind `bits`, in the order of the policy."""

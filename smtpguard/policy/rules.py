@@ -21,6 +21,7 @@ from ..smtp.terms import BareNewline, EarlyInput, Terms
 from ..smtp.verbs import CORE, KNOWN_VERBS
 from ..smtp.verdict import Action, Facts, Verdict
 from .networks import NetworkTable, Peer
+from .relaying import RelayDomains
 from .reply_profiles import reply_for
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ OTHER: Final = b"OTHER"
 """Key of check_other, the rule set of every verb that has none of its own and is not in CORE."""
 
 FORWARD: Final = Verdict(Action.FORWARD)
+RELAYING_DENIED: Final = Reply.parse("550 5.7.1 Relaying denied")
+"""sendmail's own words, less the recipient, which the client wrote."""
 
 
 class Match(Enum):
@@ -55,7 +58,9 @@ class Rule:
     greeted: bool | None = None
     esmtp: bool | None = None
     tls: bool | None = None
+    tls_name: re.Pattern[str] | None = None
     authenticated: bool | None = None
+    auth_failed: bool | None = None
 
     def is_for(self, bits: int, listener: str) -> bool:
         """Settle the conditions that hold for a whole connection."""
@@ -71,7 +76,9 @@ class Rule:
             (self.greeted is None or self.greeted is facts.greeted)
             and (self.esmtp is None or self.esmtp is facts.esmtp)
             and (self.tls is None or self.tls is facts.tls)
+            and (self.tls_name is None or any(map(self.tls_name.fullmatch, facts.tls_names)))
             and (self.authenticated is None or self.authenticated is facts.authenticated)
+            and (self.auth_failed is None or self.auth_failed is facts.auth_failed)
             and (self.argument is None or self.argument.fullmatch((command.argument or b"").strip(b" ")) is not None)
         )
 
@@ -80,12 +87,15 @@ class Rule:
         for wanted, is_so in ((self.greeted, facts.greeted), (self.esmtp, facts.esmtp), (self.tls, facts.tls)):
             if wanted is not None and wanted is not is_so:
                 return Match.NO
-        if self.authenticated is not None:
-            if not facts.authenticated:
-                return Match.MAYBE
-            if not self.authenticated:
-                return Match.NO
-        return Match.YES if self.argument is None else Match.MAYBE
+        if self.tls_name is not None and not any(map(self.tls_name.fullmatch, facts.tls_names)):
+            return Match.NO
+        settled = self.argument is None
+        for wanted, is_so in ((self.authenticated, facts.authenticated), (self.auth_failed, facts.auth_failed)):
+            if wanted is not None:
+                if is_so and not wanted:
+                    return Match.NO
+                settled &= is_so
+        return Match.YES if settled else Match.MAYBE
 
 
 @frozen
@@ -124,19 +134,40 @@ class RuleSet:
         return verdict
 
 
+@frozen
+class Relaying:
+    """What the guard itself holds outsiders to, whatever the backend would do (sendmail's `check_rcpt`)."""
+
+    domains: RelayDomains
+    where: str
+    """FILE:LINE of `relay_domains`."""
+
+    def refusal(self, command: Command, facts: Facts) -> Verdict | None:
+        """Return the verdict on a RCPT of an outsider's to elsewhere; who has authenticated is no outsider."""
+        if command.verb != b"RCPT" or facts.authenticated or self.domains.accepts(command.argument):
+            return None
+        return Verdict(Action.REPLY, RELAYING_DENIED, rule=self.where)
+
+
 class ClientJudge:
     """Decides for one class of clients (smtpguard.smtp.verdict.Judge)."""
 
-    __slots__ = ("_other", "_rule_sets", "_verbs")
+    __slots__ = ("_other", "_relaying", "_rule_sets", "_verbs")
 
-    def __init__(self, rule_sets: Mapping[bytes, RuleSet], verbs: frozenset[bytes]) -> None:
+    def __init__(
+        self, rule_sets: Mapping[bytes, RuleSet], verbs: frozenset[bytes], relaying: Relaying | None = None
+    ) -> None:
         self._rule_sets = rule_sets
         self._other = rule_sets.get(OTHER)
         self._verbs = verbs
+        self._relaying = relaying
 
     def judge(self, command: Command, facts: Facts) -> Verdict:
         rule_set = self._rule_set(command.verb)
-        return FORWARD if rule_set is None else rule_set.judge(command, facts)
+        verdict = FORWARD if rule_set is None else rule_set.judge(command, facts)
+        if self._relaying is not None and verdict.action is Action.FORWARD:
+            return self._relaying.refusal(command, facts) or verdict
+        return verdict
 
     def may_forward(self, verb: bytes, facts: Facts) -> bool:
         # A keyword of an EHLO reply that is no verb (SIZE, DSN, ...) is nothing that a rule set speaks of.
@@ -153,7 +184,8 @@ class ClientJudge:
 
 
 INTERNAL: Final = "internal"
-"""The network whose clients have no budgets, and no limit of sessions per address."""
+"""The network whose clients have no budgets, no limit of sessions per address, and may relay as far as the backend
+lets them."""
 
 
 class ByNetwork(Generic[T]):
@@ -181,6 +213,8 @@ class Manners:
     bare_newline: ByNetwork[BareNewline] = field(factory=lambda: ByNetwork(BareNewline.REJECT))
     early_input: ByNetwork[EarlyInput] = field(factory=lambda: ByNetwork(EarlyInput.HOLD))
     budgets: Budgets = UNLESS_SAID
+    relaying: Relaying | None = None
+    """None leaves it to the backend."""
 
 
 class Policy:
@@ -195,6 +229,16 @@ class Policy:
         self._verbs = KNOWN_VERBS | self._manners.verbs
         self._internal = networks.bits_of(INTERNAL) if INTERNAL in networks.names else 0
         self._judges: dict[tuple[int, str], ClientJudge] = {}
+
+    @property
+    def refuses_relaying(self) -> bool:
+        """True if no outsider's recipient elsewhere gets as far as the backend."""
+        return self._manners.relaying is not None
+
+    def relays_to(self, recipient: str) -> bool:
+        """True if an outsider's mail to `recipient` goes to the backend."""
+        relaying = self._manners.relaying
+        return relaying is None or relaying.domains.accepts(f"TO:<{recipient}>".encode("ascii", "replace"))
 
     def is_internal(self, peer: Peer) -> bool:
         """True for a client in the network named `internal`."""
@@ -225,5 +269,6 @@ class Policy:
                     for verb, rules in self._rule_sets.items()
                 },
                 self._verbs,
+                None if key[0] & self._internal else self._manners.relaying,
             )
         return judge

@@ -20,6 +20,9 @@ NO_CHUNK: Final = Reply.parse("503 5.5.1 BDAT needs an EHLO reply with CHUNKING,
 BAD_CHUNK: Final = Reply.parse("501 5.5.4 BDAT needs a size of 1 to 9 digits, and LAST or nothing behind it")
 BETWEEN_CHUNKS: Final = Reply.parse("503 5.5.1 Only BDAT and QUIT may come between chunks")
 ONLY_QUIT: Final = Reply.parse("503 5.5.1 No service here; only QUIT is accepted")
+READY_FOR_TLS: Final = Reply.parse("220 2.0.0 Ready to start TLS")
+IN_TLS: Final = Reply.parse("503 5.5.1 TLS is in use already")
+NO_TLS_NOW: Final = Reply.parse("503 5.5.1 STARTTLS cannot come within a transaction or behind AUTH")
 NOT_SMTP: Final = Reply.parse("554 5.5.0 This is a mail server; your client speaks another protocol")
 
 _READ_MORE: Final = {

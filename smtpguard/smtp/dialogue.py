@@ -19,46 +19,53 @@ are in order by construction: there is no queue of replies.
     SASL       a response of RFC 4954                      forwarded -> REPLY
     CHUNK      octets of a BDAT                            the last of them -> REPLY, of a refused one COMMAND
     REFUSED    a command line, only QUIT is forwarded      QUIT -> REPLY
+    TLS        the handshake, which the shell does         its end -> COMMAND, with nothing known
+    TUNNEL     whatever they are                           -
     OVER       dropped                                     -
 
 Contract: one method for each thing that can happen, each returns the effects in order.  No method
 raises on anything that a client or a backend sends.  All changes of phase are in this file, in
-transfer.py, which has what is on its way to the backend, and in turns.py, which has the guard's own
-answers, waits and ends.
+encryption.py, which has STARTTLS, in transfer.py, which has what is on its way to the backend, and in
+turns.py, which has the guard's own answers, waits and ends.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from . import answers, ehlo
 from .answers import Closing
-from .effects import BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
+from .effects import Authenticated, BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
+from .encryption import Encryption
 from .grammar import Command, Fault, Malformed, eight_bit_at
 from .intake import SAMPLE_OCTETS
-from .invariants import must_be_last, not_offered, overrule
-from .phases import BACKEND_SPEAKS, CLIENT_OWES, Phase
+from .invariants import must_be_last, not_offered, offers_tls, overrule
+from .phases import BACKEND_SPEAKS, CLIENT_OWES, MUTE, Phase
 from .replies import BackendReply, Reply, ReplyFault
 from .tally import UNKNOWN, Tally
 from .terms import EarlyInput, Terms
-from .transfer import CONTENT_END, Transfer, leaves_doubt
+from .transfer import CONTENT_END, leaves_doubt
 from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES, RESETTING
-from .verdict import Action, Judge, Verdict
+from .verdict import Action, Facts, Judge, Verdict
 
 
-class Dialogue(Transfer):
+class Dialogue(Encryption):
     """One session.
 
     `judge` decides about commands; `closing` has the 421 replies; `terms` say what else this client
-    may expect.
+    may expect; `facts` are what is known before its first octet, as that it comes in TLS.
     """
 
-    __slots__ = ("_draining", "_judge", "_normalized", "tally")
+    __slots__ = ("_draining", "_judge", "_normalized", "broken_off", "tally")
 
-    def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None) -> None:
+    def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None, facts: Facts | None = None) -> None:
         terms = terms or Terms()
-        super().__init__(closing, terms)
+        super().__init__(closing, terms, facts)
         self._judge = judge
         self._normalized = False  # a bare LF behind a line was reported
         self._draining = False
+        self.broken_off = False
+        """The backend went away in the middle."""
         self.tally = Tally()
 
     @property
@@ -75,6 +82,10 @@ class Dialogue(Transfer):
         if self.phase is Phase.CONTENT:
             self._feed_content(octets)
             self._read_on()
+        elif self.phase is Phase.TUNNEL:
+            self._through_tunnel(ToBackend(octets))
+        elif self.phase is Phase.TLS:
+            self._refuse_early(b"", "input amid the TLS handshake")
         elif self.phase is Phase.REPLY and self._sent and self._must_be_last(self._sent):
             self._refuse_early(self._sent.line)
         elif self.phase is Phase.BANNER and self._terms.early_input is EarlyInput.REJECT:
@@ -88,6 +99,9 @@ class Dialogue(Transfer):
         """The backend sent `octets`."""
         if self.over:
             return []
+        if self.phase is Phase.TUNNEL:
+            self._through_tunnel(ToClient(octets))
+            return self._effects()
         self._reader.append(octets)
         try:
             while (reply := self._reader.take()) is not None:
@@ -106,6 +120,8 @@ class Dialogue(Transfer):
     def client_finished(self) -> list[Effect]:
         """The client will send nothing more, and may still be reading (a half-close)."""
         self._client_finished = True
+        if self.phase in MUTE:
+            self._close()
         self._read_on()
         return self._effects()
 
@@ -124,9 +140,10 @@ class Dialogue(Transfer):
     def backend_lost(self) -> list[Effect]:
         """The backend closed the connection."""
         if not self.over:
-            if self._outstanding == b"QUIT" or self._only_quit:
+            if self._outstanding == b"QUIT" or self._only_quit or self.phase is Phase.TUNNEL:
                 self._close()
             else:
+                self.broken_off = True
                 self._out.append(BackendFault("connection lost", self._reader.sample))
                 self._hang_up(self._closing.backend_lost)
         return self._effects()
@@ -158,23 +175,10 @@ class Dialogue(Transfer):
         """The service stops: end now if there is no transaction, or as soon as there is none."""
         self._draining = True
         stalled = self.phase is Phase.COMMAND and self._reader.pending
-        if stalled or self.phase in (Phase.BANNER, Phase.SASL, Phase.REFUSED):
+        if stalled or self.phase in (Phase.BANNER, Phase.SASL, Phase.REFUSED, Phase.TLS):
             self._hang_up(self._closing.shutdown, "shutdown")
         elif self.phase is Phase.COMMAND:
             self._read_on()
-        return self._effects()
-
-    def stop(self) -> list[Effect]:
-        """The time for draining is over."""
-        if not self.over:
-            self._hang_up(self._closing.shutdown, "shutdown")
-        return self._effects()
-
-    def fail(self) -> list[Effect]:
-        """A method above raised: that is a fault of this program, and the session ends closed."""
-        self._out = [ToClient(self._closing.internal.octets)]
-        self._outstanding = b"DATA"  # whatever the backend has of a message, it must not become one
-        self._close(linger=True)
         return self._effects()
 
     # -- what the client sends ---------------------------------------------------------------------
@@ -228,8 +232,9 @@ class Dialogue(Transfer):
         return not self.over
 
     def _decide(self, command: Command) -> None:
-        verdict = overrule(command, self._judge.judge(command, self._known.facts), self._terms)
-        if verdict.action is not Action.FORWARD or command.verb in DISCLOSING or command.verb in PROBES:
+        facts = self._known.facts
+        verdict = overrule(command, self._judge.judge(command, facts), self._terms, facts)
+        if verdict.action not in _PASSES or command.verb in DISCLOSING or command.verb in PROBES:
             self._note(Judged(command, verdict))
         if verdict.delay:
             self._delay(verdict.delay, (command, verdict))
@@ -243,6 +248,8 @@ class Dialogue(Transfer):
             self._begin_chunk(command, verdict)
         elif self._must_be_last(command) and len(self._intake):
             self._refuse_early(command.line)
+        elif verdict.action is Action.STARTTLS:
+            self._begin_tls(verdict.reply or answers.READY_FOR_TLS)
         elif verdict.action is Action.REPLY:
             self._answer(verdict.reply or answers.UNKNOWN, command.verb)
         elif self._known.between_chunks and command.verb in RESETTING:
@@ -292,7 +299,8 @@ class Dialogue(Transfer):
 
     def _handle_reply(self, reply: BackendReply) -> None:
         if reply.code == 421:
-            self._out.append(ToClient(reply.octets))
+            if self.phase not in MUTE:
+                self._out.append(ToClient(reply.octets))
             self._close(linger=True)
         elif self.phase is Phase.REPLY:
             self._handle_owed(reply)
@@ -330,14 +338,17 @@ class Dialogue(Transfer):
         if verb == CONTENT_END or (verb == b"BDAT" and reply.code >= 400):
             self._known.message_over()
         if verb == b"AUTH":
-            self._known.password_may_come = reply.code >= 400
+            self._note_authentication(reply)
         if verb == b"RCPT" and reply.code == 552:
             self._known.recipients_overfull()
         if reply.code < 300:
             self._known.accepted(verb, command, reply)
             self.tally.passed(b"DATA" if verb == CONTENT_END else verb)
             if verb == b"EHLO":
-                octets = ehlo.visible(octets, self._offers)
+                octets = self._offer(octets)
+        if verb == b"STARTTLS" and reply.code == 220:
+            self._begin_tunnel(reply)
+            return
         self._out.append(ToClient(octets))
         if verb == b"QUIT":
             self._close()
@@ -360,5 +371,24 @@ class Dialogue(Transfer):
             return
         self._out.append(ToClient(reply.octets))
 
+    def _note_authentication(self, reply: BackendReply) -> None:
+        self._known.password_may_come = reply.code >= 400
+        if reply.code in (235, 535):
+            self._out.append(Authenticated(self._known.mechanism, reply.code == 235))
+        if reply.code == 535:
+            self._known.authentication_failed()
+
+    def _offer(self, reply: bytes) -> bytes:
+        """Return the EHLO reply that the client sees."""
+        reply = ehlo.visible(reply, self._offers)
+        facts = self._known.facts
+        if offers_tls(self._terms, facts) and self._judge.may_forward(b"STARTTLS", facts):
+            reply = ehlo.offering(reply, b"STARTTLS")
+        return reply
+
     def _offers(self, verb: bytes) -> bool:
         return not not_offered(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
+
+
+_PASSES: Final = frozenset({Action.FORWARD, Action.STARTTLS})
+"""Nothing was refused."""

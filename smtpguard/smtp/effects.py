@@ -27,6 +27,14 @@ class ToBackend:
 
 
 @frozen
+class StartTls:
+    """Begin TLS with the client, as the server, and say `Dialogue.tls_established` when it stands.
+
+    Octets that were sent before are in clear, all that come from now on are not.
+    """
+
+
+@frozen
 class Wait:
     """Call `Dialogue.delay_over` in this many seconds."""
 
@@ -79,6 +87,20 @@ class OverBudget:
 
 
 @frozen
+class Authenticated:
+    """For the log: the backend decided on an AUTH."""
+
+    mechanism: str
+    """Empty if it is none that is known."""
+    accepted: bool
+
+
+@frozen
+class Uninspected:
+    """For the log: client and backend are about to encrypt what they say, so that no rule holds any more."""
+
+
+@frozen
 class BackendFault:
     """For the log: the backend broke the protocol or went away."""
 
@@ -86,4 +108,5 @@ class BackendFault:
     octets: bytes
 
 
-Effect = ToClient | ToBackend | Wait | Close | Judged | Refused | Normalized | OverBudget | BackendFault
+Note = Judged | Refused | Normalized | OverBudget | Authenticated | Uninspected | BackendFault
+Effect = ToClient | ToBackend | StartTls | Wait | Close | Note

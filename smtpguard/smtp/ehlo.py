@@ -1,8 +1,8 @@
 """The EHLO reply as the client may see it (RFC 5321 4.1.1.1).
 
 Contract: `visible` drops the lines of keywords that the guard would refuse anyway, and changes
-nothing else; if the last line goes, the one before it becomes the last.  `keywords` lists what the
-backend offers.
+nothing else; if the last line goes, the one before it becomes the last.  `offering` adds one that the
+guard itself has.  `keywords` lists what the backend offers.
 """
 
 from __future__ import annotations
@@ -36,3 +36,10 @@ def visible(reply: bytes, offered: Callable[[bytes], bool]) -> bytes:
         return reply
     kept = [line[:3] + b"-" + line[4:] for line in kept[:-1]] + [kept[-1][:3] + b" " + kept[-1][4:]]
     return b"\r\n".join(kept) + b"\r\n"
+
+
+def offering(reply: bytes, keyword: bytes) -> bytes:
+    """Return `reply` with one keyword more, as its last line."""
+    start = reply.rfind(b"\n", 0, -1) + 1
+    last = reply[start:]
+    return b"".join((reply[:start], last[:3], b"-", last[4:] or b"\r\n", b"250 ", keyword, b"\r\n"))

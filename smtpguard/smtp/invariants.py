@@ -13,7 +13,7 @@ from attrs import evolve
 
 from . import answers
 from .grammar import Command, Fault, Malformed, chunk_size
-from .terms import Terms
+from .terms import StartTls, Terms
 from .verbs import (
     EIGHT_BIT_KEYWORDS,
     KNOWN_VERBS,
@@ -22,7 +22,7 @@ from .verbs import (
     OTHER_PROTOCOLS,
     WITHOUT_ARGUMENT,
 )
-from .verdict import Action, Verdict
+from .verdict import Action, Facts, Verdict
 
 _RULE: Final = "never forwarded, whatever the policy"
 _NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
@@ -32,21 +32,25 @@ _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDA
 _NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")
 _BAD_CHUNK: Final = evolve(_NOT_COUNTED, reply=answers.BAD_CHUNK)
 _ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT, rule=_RULE)
+_IN_TLS: Final = Verdict(Action.REPLY, answers.IN_TLS, rule="STARTTLS within TLS")
+_OUR_TLS: Final = Verdict(Action.STARTTLS, answers.READY_FOR_TLS, rule="STARTTLS, by the listener's `starttls`")
 
 
 def never_forwarded(verb: bytes) -> bool:
     """True if `verb` (upper case) never reaches any backend, whatever its argument."""
-    return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX) or verb == b"STARTTLS"
+    return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX)
 
 
 def not_offered(keyword: bytes, terms: Terms) -> bool:
-    """True if a keyword of an EHLO reply (upper case) is nothing that a client may make use of here.
+    """True if a keyword of the backend's EHLO reply (upper case) is nothing that a client may make use of here.
 
     SIZE, DSN and the like are no verbs, so no profile lists them; but a client must not be offered to
     send octets above 0x7f where none may pass.
     """
     if keyword == b"BDAT":
         return not chunks_pass(terms)
+    if keyword == b"STARTTLS" and terms.starttls is not StartTls.PASSED:
+        return True
     if terms.profile.seven_bit and keyword in EIGHT_BIT_KEYWORDS:
         return True
     return never_forwarded(keyword) or (keyword in KNOWN_VERBS and not terms.known(keyword))
@@ -57,7 +61,12 @@ def chunks_pass(terms: Terms) -> bool:
     return terms.chunking and terms.known(b"BDAT")
 
 
-def overrule(command: Command, verdict: Verdict, terms: Terms) -> Verdict:
+def offers_tls(terms: Terms, facts: Facts) -> bool:
+    """True if the guard has a STARTTLS of its own to offer."""
+    return terms.starttls is StartTls.OFFERED and not facts.tls
+
+
+def overrule(command: Command, verdict: Verdict, terms: Terms, facts: Facts) -> Verdict:
     """Return what is left of a policy's verdict: a refusal stands, a `forward` may not.
 
     The octets behind a BDAT must be counted away before it is answered, so its reply is no rule's.
@@ -70,10 +79,14 @@ def overrule(command: Command, verdict: Verdict, terms: Terms) -> Verdict:
         if verdict.action is Action.FORWARD:
             return verdict if chunks_pass(terms) else _HIDDEN
         return evolve(verdict, reply=answers.NOT_IMPLEMENTED)
-    if command.verb == b"STARTTLS":
+    if command.verb == b"STARTTLS" and terms.starttls is StartTls.HIDDEN:
         return _NOT_HERE
     if command.verb in WITHOUT_ARGUMENT and command.argument is not None:
         return _ARGUMENT
+    if command.verb == b"STARTTLS" and facts.tls:
+        return _IN_TLS
+    if command.verb == b"STARTTLS" and terms.starttls is StartTls.OFFERED:
+        return evolve(_OUR_TLS, delay=verdict.delay)
     if never_forwarded(command.verb):
         return _NEVER
     return verdict if terms.known(command.verb) else _NOT_KNOWN

@@ -12,6 +12,7 @@ from attrs import evolve
 from . import ehlo
 from .grammar import Command, is_last_chunk, parameters
 from .replies import BackendReply
+from .verbs import MECHANISMS
 from .verdict import Facts
 
 
@@ -20,13 +21,15 @@ class Knowledge:
 
     __slots__ = (
         "_offers", "_utf8_mail", "always_seven_bit", "between_chunks", "facts", "in_transaction", "may_chunk",
-        "overfull", "password_may_come", "told_seven_bit",
+        "mechanism", "overfull", "password_may_come", "told_seven_bit",
     )  # fmt: skip
 
-    def __init__(self, always_seven_bit: bool = False) -> None:
+    def __init__(self, always_seven_bit: bool = False, facts: Facts | None = None) -> None:
         self._offers: frozenset[bytes] = frozenset()
         self._utf8_mail = False
-        self.facts = Facts()
+        self.facts = facts or Facts()
+        self.mechanism = ""
+        """Of the last AUTH sent, if it is one that is known."""
         self.in_transaction = False
         """A MAIL was accepted, and its message is neither delivered nor reset."""
         self.password_may_come = False
@@ -61,6 +64,9 @@ class Knowledge:
         elif command.verb in (b"EHLO", b"HELO"):
             self._offers = frozenset()  # of the last EHLO, and if that is refused, of none
             self.may_chunk = False
+        elif command.verb == b"AUTH":
+            mechanism = (command.argument or b"").partition(b" ")[0].upper().decode("ascii", "replace")
+            self.mechanism = mechanism if mechanism in MECHANISMS else ""
 
     def accepted(self, verb: bytes, command: Command | None, reply: BackendReply) -> None:
         """The backend answered `verb` with a 2yz; `command` is its line if that is the last sent."""
@@ -85,6 +91,20 @@ class Knowledge:
                 self.message_over()
             case b"AUTH" if reply.code == 235:
                 self.facts = evolve(self.facts, authenticated=True)
+
+    def authentication_failed(self) -> None:
+        """An AUTH got 535."""
+        self.facts = evolve(self.facts, auth_failed=True)
+
+    def secured(self, names: frozenset[str]) -> None:
+        """TLS with the client has begun: nothing that was said in clear counts any more (RFC 3207 4.2).
+
+        What the backend was told stays told: there was no TLS between it and the guard.
+        """
+        self.facts = Facts(tls=True, tls_names=names)
+        self._offers = frozenset()
+        self._utf8_mail = self.password_may_come = False
+        self.message_over()
 
     def recipients_overfull(self) -> None:
         """A RCPT got 552."""

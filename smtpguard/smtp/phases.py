@@ -20,6 +20,8 @@ class Phase(Enum):
     SASL = "sasl"
     CHUNK = "chunk"
     REFUSED = "refused"
+    TLS = "tls"
+    TUNNEL = "tunnel"
     OVER = "over"
 
 
@@ -33,6 +35,8 @@ class Awaited(Enum):
     DATA_BLOCK = "data_block"
     DATA_END = "data_end"
     CHUNK = "chunk"
+    TLS = "tls"
+    TUNNEL = "tunnel"
     NOTHING = "nothing"
 
 
@@ -42,11 +46,16 @@ AWAITED: Final = {
     Phase.REFUSED: Awaited.COMMAND,
     Phase.REPLY: Awaited.REPLY,
     Phase.DELAYED: Awaited.NOTHING,
+    Phase.TLS: Awaited.TLS,
+    Phase.TUNNEL: Awaited.TUNNEL,
 }
 """What a phase waits for where the dialogue does not say."""
 
-CLIENT_OWES: Final = frozenset({Awaited.COMMAND, Awaited.DATA_BLOCK, Awaited.CHUNK})
+CLIENT_OWES: Final = frozenset({Awaited.COMMAND, Awaited.DATA_BLOCK, Awaited.CHUNK, Awaited.TLS, Awaited.TUNNEL})
 """The client is to blame for these time-outs, the backend for the others."""
 
 BACKEND_SPEAKS: Final = frozenset({Phase.BANNER, Phase.REPLY, Phase.CONTENT})
 """Phases in which a reply, or the beginning of one, may come; a CHUNK that is forwarded is another."""
+
+MUTE: Final = frozenset({Phase.TLS, Phase.TUNNEL})
+"""Phases in which the guard has no voice: what it said would be taken for a part of the encryption."""

@@ -34,6 +34,17 @@ class EarlyInput(Enum):
     """554 and close, as servers do that look for clients which do not listen."""
 
 
+class StartTls(Enum):
+    """What becomes of STARTTLS (RFC 3207)."""
+
+    HIDDEN = "hidden"
+    """It is refused, and kept out of the EHLO reply."""
+    OFFERED = "offered"
+    """TLS ends at the guard, whatever the backend offers."""
+    PASSED = "passed"
+    """It is forwarded; behind the backend's 220 nothing can be inspected."""
+
+
 _BOUNDS: Final = Bounds()
 
 
@@ -49,6 +60,7 @@ class Terms:
     """None where refusals cost nothing."""
     chunking: bool = False
     """BDAT is forwarded to a backend that offers CHUNKING (RFC 3030)."""
+    starttls: StartTls = StartTls.HIDDEN
     banner: Reply | None = None
     """In place of the backend's 220."""
     verbs: frozenset[bytes] = frozenset()

@@ -18,7 +18,7 @@ from .phases import Awaited, Phase
 from .replies import BackendReply, ReplyReader
 from .terms import BareNewline, Terms
 from .turns import Turns
-from .verdict import Action, Verdict
+from .verdict import Action, Facts, Verdict
 
 CONTENT_END: Final = b"."
 """Stands for the end of data where the verb of the outstanding command is asked for."""
@@ -29,8 +29,8 @@ class Transfer(Turns):
 
     __slots__ = ("_chunk", "_content", "_reader", "_sent")
 
-    def __init__(self, closing: Closing, terms: Terms) -> None:
-        super().__init__(closing, terms)
+    def __init__(self, closing: Closing, terms: Terms, facts: Facts | None = None) -> None:
+        super().__init__(closing, terms, facts)
         self._reader = ReplyReader(terms.bounds.reply_line, terms.bounds.reply)
         self._sent: Command | None = None  # what is outstanding, where the reply changes what is known
         self._content = Content(seven_bit=False)

@@ -14,10 +14,10 @@ from .effects import BackendFault, Close, Effect, Judged, OverBudget, Refused, T
 from .grammar import Command, Fault, Malformed, looks_like_auth
 from .intake import Intake
 from .knowledge import Knowledge
-from .phases import AWAITED, Awaited, Phase
+from .phases import AWAITED, MUTE, Awaited, Phase
 from .replies import Reply
 from .terms import Terms
-from .verdict import Verdict
+from .verdict import Facts, Verdict
 
 
 class Turns:
@@ -28,11 +28,11 @@ class Turns:
         "_outstanding", "_pending", "_terms", "awaited", "awaited_serial", "cut_short", "phase",
     )  # fmt: skip
 
-    def __init__(self, closing: Closing, terms: Terms) -> None:
+    def __init__(self, closing: Closing, terms: Terms, facts: Facts | None = None) -> None:
         self._closing = closing
         self._terms = terms
         self._intake = Intake(terms)
-        self._known = Knowledge(terms.profile.seven_bit)
+        self._known = Knowledge(terms.profile.seven_bit, facts)
         self._account = None if terms.budgets is None else Account(terms.budgets)
         self._out: list[Effect] = []
         self._outstanding = b""  # the verb that the backend owes a reply to
@@ -51,6 +51,19 @@ class Turns:
     def over(self) -> bool:
         """True once `Close` was said."""
         return self.phase is Phase.OVER
+
+    def stop(self) -> list[Effect]:
+        """The time for draining is over."""
+        if not self.over:
+            self._hang_up(self._closing.shutdown, "shutdown")
+        return self._effects()
+
+    def fail(self) -> list[Effect]:
+        """A method of the dialogue raised: that is a fault of this program, and the session ends closed."""
+        self._out = []
+        self._outstanding = b"DATA"  # whatever the backend has of a message, it must not become one
+        self._hang_up(self._closing.internal)
+        return self._effects()
 
     @property
     def _inside_message(self) -> bool:
@@ -113,12 +126,14 @@ class Turns:
 
     def _hang_up(self, reply: Reply, why: str = "") -> None:
         self.cut_short = why
-        self._out.append(ToClient(reply.octets))
-        self._close(linger=True)
+        if self.phase not in MUTE:
+            self._out.append(ToClient(reply.octets))
+        self._close(linger=self.phase not in MUTE)
 
     def _close(self, *, linger: bool = False) -> None:
-        # A backend that is in DATA, or about to be, must see no orderly end of what it was sent.
-        abort = self._inside_message or self._outstanding == b"DATA"
+        # A backend that is in DATA, or about to be, must see no orderly end of what it was sent; what is
+        # in a tunnel nobody knows.
+        abort = self._inside_message or self._outstanding == b"DATA" or self.phase is Phase.TUNNEL
         self._out.append(Close(abort_backend=abort, linger=linger))
         self.phase = Phase.OVER
         self.awaited = Awaited.NOTHING

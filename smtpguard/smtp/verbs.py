@@ -47,8 +47,16 @@ RESETTING: Final = frozenset({b"RSET", b"EHLO", b"HELO"})
 EIGHT_BIT_KEYWORDS: Final = frozenset({b"8BITMIME", b"SMTPUTF8"})
 """EHLO keywords that let a client send octets above 0x7f (RFC 6152, RFC 6531)."""
 
-WITHOUT_ARGUMENT: Final = frozenset({b"DATA", b"RSET", b"QUIT"})
-"""RFC 5321 4.1.1 gives these no argument; servers differ on `DATA x`."""
+WITHOUT_ARGUMENT: Final = frozenset({b"DATA", b"RSET", b"QUIT", b"STARTTLS"})
+"""RFC 5321 4.1.1 and RFC 3207 4 give these no argument; servers differ on `DATA x`."""
+
+MECHANISMS: Final = frozenset(
+    {
+        "PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL", "ANONYMOUS", "XOAUTH2", "OAUTHBEARER",
+        "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS",
+    }
+)  # fmt: skip
+"""SASL mechanisms that the log may name: where a client leaves its mechanism out, the password stands there."""
 
 KNOWN_VERBS: Final = (
     CORE

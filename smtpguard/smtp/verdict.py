@@ -23,6 +23,8 @@ class Action(Enum):
     """The guard answers; the backend never hears of it."""
     CLOSE = "close"
     """The guard answers 421 and both sides are closed."""
+    STARTTLS = "starttls"
+    """The guard answers 220, and TLS begins between the client and itself."""
 
 
 @frozen
@@ -31,7 +33,7 @@ class Verdict:
 
     action: Action
     reply: Reply | None = None
-    """Set for REPLY and CLOSE."""
+    """Set for REPLY and STARTTLS; for CLOSE where it is not the usual one."""
     delay: float = 0.0
     """Seconds that this session waits before the verdict is carried out."""
     rule: str = ""
@@ -47,8 +49,13 @@ class Facts:
     esmtp: bool = False
     """The last greeting accepted was an EHLO."""
     tls: bool = False
+    """The client's connection is encrypted, and the guard is the other end."""
+    tls_names: frozenset[str] = frozenset()
+    """The names in the client's certificate, lower case, if it was verified."""
     authenticated: bool = False
     """The backend answered an AUTH with 235."""
+    auth_failed: bool = False
+    """It answered one with 535."""
 
 
 class Judge(Protocol):

@@ -8,18 +8,23 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Timeouts
-from smtpguard.journal.journal import Journal
+from smtpguard.journal.journal import Journal, SessionJournal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.session import BackendSide, ClientSide, Session
+from smtpguard.net.backend import BackendSide, BackendUser, Client
+from smtpguard.net.client import ClientSide, Doorway
+from smtpguard.net.session import Session
 from smtpguard.policy.networks import Peer
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
 from smtpguard.smtp.terms import Terms
+from smtpguard.smtp.verdict import Facts
 from tests.smtp.table import perimeter, policy
 
 
@@ -77,7 +82,10 @@ class Stage:
         rules = policy(policy_text) if policy_text else perimeter()
         terms = rules.terms_for(peer, Terms(bounds or Bounds()))
         self.dialogue = Dialogue(rules.judge_for(peer, ""), Closing("guard.test"), terms)
-        self.client = ClientSide(lambda client: self._accept(client, journal, peer))
+        self.header_seconds = self.timeouts.proxy_header
+        self.handshake_seconds = self.timeouts.handshake
+        self._journal = journal
+        self.client = ClientSide(self, Doorway(Listener(endpoint="tcp:25"), None))
         self.backend: BackendSide | None = None
         self.client.makeConnection(self.client_wire)
         if connect:
@@ -87,16 +95,34 @@ class Stage:
         self.cancelled.append(True)
         connecting.errback(ConnectingCancelledError(None))  # as Twisted's endpoints do
 
-    def _accept(self, client: ClientSide, journal: Journal, peer: Peer) -> Session:
-        session = Session(self.dialogue, journal.session("ID", peer), self.timeouts, self.clock, client, self._end)
+    # smtpguard.net.client.Host
+
+    def arrived(self, side: ClientSide) -> bool:
+        return True
+
+    def gone(self, side: ClientSide) -> None:
+        """Nothing is kept."""
+
+    def call_later(self, seconds: float, act: Any) -> IDelayedCall:
+        later: IDelayedCall = self.clock.callLater(seconds, act)
+        return later
+
+    def journal_for(self, peer: Peer) -> SessionJournal:
+        return self._journal.session("ID", Peer.parse("203.0.113.9"))
+
+    def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
+        return True
+
+    def session_for(self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts) -> Session:
+        session = Session(self.dialogue, journal, self.timeouts, self.clock, side, self._end)
         session.begin(self._connect)
         return session
 
     def _end(self, _session: Session) -> None:
         self.ended += 1
 
-    def _connect(self, backend: BackendSide) -> Deferred[Any]:
-        self.backend = backend
+    def _connect(self, user: BackendUser) -> Deferred[Any]:
+        self.backend = BackendSide(user, self.clock)
         return self.connecting
 
     def connect(self) -> None:

@@ -6,18 +6,16 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from smtpguard.net.backend import BackendSide, BackendUser
 from smtpguard.net.relay_check import Answer, Relaying, ask
 
 
-@implementer(IStreamClientEndpoint)
-class Endpoint:
-    """Connects to a backend that says `replies`, one to a command."""
+class Backend:
+    """Says `replies`, one to a command."""
 
     def __init__(self, replies: list[str], refused: bool = False) -> None:
         self.wire = StringTransport()
@@ -26,10 +24,10 @@ class Endpoint:
         self._refused = refused
         self.protocol: Any = None
 
-    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+    def connect(self, user: BackendUser) -> Deferred[Any]:
         if self._refused:
             return fail(Failure(ConnectionRefusedError("refused")))
-        self.protocol = protocolFactory.buildProtocol(None)
+        self.protocol = BackendSide(user, Clock())
         self.protocol.makeConnection(self.wire)
         return succeed(self.protocol)
 
@@ -41,13 +39,13 @@ class Endpoint:
 
 
 def asked(replies: list[str]) -> tuple[Answer, list[bytes]]:
-    endpoint = Endpoint(replies)
+    backend = Backend(replies)
     found: list[Answer] = []
-    ask(Clock(), endpoint, "guard.test", "relay@example.com").addCallback(found.append)
-    endpoint.play()
+    ask(Clock(), backend.connect, "guard.test", "relay@example.com").addCallback(found.append)
+    backend.play()
     if not found:
-        endpoint.protocol.connectionLost(Failure(ConnectionResetError()))
-    return found[0], endpoint.heard
+        backend.protocol.connectionLost(Failure(ConnectionResetError()))
+    return found[0], backend.heard
 
 
 def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
@@ -99,9 +97,9 @@ def test_a_backend_that_cannot_be_reached_or_says_nothing_gives_no_answer() -> N
     """Neither a refusal to connect nor silence is an answer."""
     found: list[Answer] = []
     clock = Clock()
-    ask(clock, Endpoint([], refused=True), "guard.test", "relay@example.com").addCallback(found.append)
-    silent = Endpoint([])
-    ask(clock, silent, "guard.test", "relay@example.com").addCallback(found.append)
+    ask(clock, Backend([], refused=True).connect, "guard.test", "relay@example.com").addCallback(found.append)
+    silent = Backend([])
+    ask(clock, silent.connect, "guard.test", "relay@example.com").addCallback(found.append)
     clock.advance(61)
     assert [answer.relaying for answer in found] == [Relaying.UNKNOWN, Relaying.UNKNOWN]
     assert silent.wire.disconnecting

@@ -119,7 +119,7 @@ def test_sighup_changes_nothing_and_says_so(stock: RealSendmail, tmp_path: Path)
     """Administrators of sendmail send it to reload; closing a terminal sends it too."""
     with ConfiguredGuard(tmp_path, (stock.address, stock.port), policy()) as guard:
         guard.signal(signal.SIGHUP)
-        guard.wait_line("SIGHUP: settings and policy are read at start only")
+        guard.wait_line("settings and policy are read at start only")
         with hello(guard.port, INSIDE) as client:
             assert client.say("VRFY george").startswith("250 ")
 

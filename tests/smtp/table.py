@@ -17,19 +17,17 @@ from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
 from smtpguard.smtp.effects import (
-    BackendFault,
     Close,
     Effect,
-    Judged,
-    Normalized,
-    OverBudget,
-    Refused,
+    Note,
+    StartTls,
     ToBackend,
     ToClient,
     Wait,
 )
 from smtpguard.smtp.phases import Phase
 from smtpguard.smtp.profiles import PROFILES
+from smtpguard.smtp.terms import StartTls as Offer
 from smtpguard.smtp.terms import Terms
 
 HOST = "guard.test"
@@ -62,15 +60,18 @@ class Table:
     listener: str = ""
     profile: str = "default"
     chunking: bool = False
+    starttls: Offer = Offer.HIDDEN
     to_client: bytearray = field(default_factory=bytearray)
     to_backend: bytearray = field(default_factory=bytearray)
-    notes: list[Judged | Refused | Normalized | OverBudget | BackendFault] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    tls_begun: int = 0
     waits: list[float] = field(default_factory=list)
     closed: Close | None = None
 
     def __post_init__(self) -> None:
         peer = Peer.parse(self.source)
-        terms = self.policy.terms_for(peer, Terms(self.bounds, PROFILES[self.profile], chunking=self.chunking))
+        terms = Terms(self.bounds, PROFILES[self.profile], chunking=self.chunking, starttls=self.starttls)
+        terms = self.policy.terms_for(peer, terms)
         self.dialogue = Dialogue(self.policy.judge_for(peer, self.listener), Closing(HOST), terms)
 
     def perform(self, effects: Iterable[Effect]) -> None:
@@ -86,6 +87,8 @@ class Table:
                     self.to_backend += octets
                 case Wait(seconds):
                     self.waits.append(seconds)
+                case StartTls():
+                    self.tls_begun += 1
                 case Close():
                     self.closed = effect
                 case _:

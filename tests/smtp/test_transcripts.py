@@ -4,9 +4,11 @@ A transcript is read from top to bottom.  `C>` the client sends, `B<` the backen
 backend must now have got, `C<` the client must now have got, both exactly and no more.  A line ends in
 CRLF unless its last character is `\\`; escapes are those of Python.  `= close`, `= abort` and `= open`
 say what has become of the session; `! WHAT` makes something happen: finish (the client half-closes),
-lost, backend-lost, unreachable, timeout, delay-over, drain, stop.  `= wait SECONDS` says what the last
-delay asked for.  `@ from ADDRESS`, `@ policy NAME`, `@ profile NAME` and `@ chunking forward` stand at the
-top; policies are those of POLICIES below or shipped ones.
+lost, backend-lost, unreachable, timeout, delay-over, drain, stop, or `tls [NAMES]` (the handshake is done,
+and these are in the client's certificate).  `= wait SECONDS` says what the last delay asked for, `= tls`
+that the handshake is to begin, `= log WORDS` what the last note for the log is.  `@ from ADDRESS`, `@ policy
+NAME`, `@ profile NAME`, `@ chunking forward` and `@ starttls offered|passed` stand at the top; policies are
+those of POLICIES below or shipped ones.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pytest
 
 from smtpguard.config import policy_file
 from smtpguard.policy.rules import Policy
+from smtpguard.smtp.terms import StartTls
 
 from .table import OUTSIDE, Split, Table, each_octet, perimeter, policy, whole
 
@@ -94,7 +97,9 @@ class Player:
             options.get("from", OUTSIDE),
             profile=options.get("profile", "default"),
             chunking=options.get("chunking") == "forward",
+            starttls=StartTls(options.get("starttls", "hidden")),
         )
+        self._handshakes = 0
 
     def play(self) -> None:
         at = 0
@@ -125,8 +130,16 @@ class Player:
                 assert self.table.take_client() == octets
             case "B>":
                 assert self.table.take_backend() == octets
+            case "! " if group[0].split()[0] == "tls":
+                self.table.perform(self.table.dialogue.tls_established(frozenset(group[0].split()[1:])))
             case "! ":
                 self.table.perform(getattr(self.table.dialogue, EVENTS[group[0]])())
+            case "= " if line == "= tls":
+                self._handshakes += 1
+                assert self.table.tls_begun == self._handshakes
+                assert self.table.dialogue.phase.value == "tls"
+            case "= " if line.startswith("= log "):
+                assert line[6:] in str(self.table.notes[-1])
             case "= " if line.startswith("= wait "):
                 assert self.table.waits[-1] == float(line[7:])
                 assert self.table.dialogue.phase.value == "delayed"

@@ -1,0 +1,137 @@
+"""The mail server behind the guard: where it is, what it is shown, and what kind it is.
+
+Contract: a pydantic model; nothing is connected to.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..smtp.profiles import PROFILES
+from .endpoints import parse_client
+from .fields import Address, ClientEndpoint, FilePath, flag
+from .models import Section
+
+
+def _bind_by_network(value: object) -> object:
+    return {"default": value} if isinstance(value, str) else value
+
+
+def family_of(address: str) -> int:
+    """Return 4 or 6, or 0 for a name."""
+    try:
+        return ip_address(address.partition("%")[0]).version
+    except ValueError:
+        return 0
+
+
+def _reached_over(endpoint: str) -> int:
+    return family_of(parse_client(endpoint).option("host", 0) or "")
+
+
+def is_loopback(address: str) -> bool:
+    return bool(family_of(address)) and ip_address(address.partition("%")[0]).is_loopback
+
+
+class Backend(Section):
+    """The mail server behind the guard."""
+
+    endpoint: ClientEndpoint = Field(
+        description="where the mail server is, as a Twisted endpoint string", json_schema_extra=flag("--backend")
+    )
+    bind: Annotated[dict[str, Address], BeforeValidator(_bind_by_network)] = Field(
+        {},
+        description="source address towards the backend: one for all, or by network of the policy, and `default`",
+    )
+    identity: Literal["none", "transparent", "proxy-v1", "proxy-v2", "xclient"] = Field(
+        "none",
+        description="how the backend learns who the client is: not at all, from the source address of the connection, "
+        "by a PROXY header, or by XCLIENT; see [identity.md](identity.md)",
+    )
+    endpoint_ipv6: ClientEndpoint | None = Field(
+        None,
+        description="under `identity: transparent`, where clients of IPv6 are connected to if `endpoint` is of IPv4",
+    )
+    starttls: Literal["none", "opportunistic", "required"] = Field(
+        "none",
+        description="TLS towards the backend: if it offers STARTTLS, and nobody is verified; or always, with a "
+        "certificate that is",
+    )
+    server_name: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9.:-]*$",
+        description="the name that the backend's certificate must have; the host in `endpoint` if not set",
+    )
+    ca: FilePath | None = Field(
+        None, description="a PEM file: who may have signed the backend's certificate; the system's own if not set"
+    )
+    profile: Literal["default", "sendmail-legacy", "sendmail", "postfix", "exim", "qmail", "opensmtpd", "exchange"] = (
+        Field("default", description="what kind of server it is, see below")
+    )
+    chunking: Literal["hide", "forward"] = Field(
+        "hide", description="whether BDAT (RFC 3030) is refused and kept out of the EHLO reply, or forwarded"
+    )
+    seven_bit: bool = Field(
+        False,
+        description="the server drops the eighth bit of every message (SevenBitInput of sendmail): none may be set",
+    )
+
+    @model_validator(mode="after")
+    def _chunkable(self) -> Backend:
+        profile = PROFILES[self.profile]
+        if self.chunking == "forward" and not profile.knows(b"BDAT"):
+            raise ValueError(f"chunking: {profile.name} knows no BDAT: remove `chunking: forward`")
+        return self
+
+    @property
+    def certified_name(self) -> str:
+        """The name that its certificate must have."""
+        return self.server_name or parse_client(self.endpoint).option("host", 0) or ""
+
+    @model_validator(mode="after")
+    def _verifiable(self) -> Backend:
+        if self.starttls != "required" and (self.server_name or self.ca):
+            raise ValueError("server_name and ca: only `starttls: required` verifies: set it, or remove them")
+        if self.starttls == "required" and not self.certified_name:
+            raise ValueError("starttls: a unix socket has no name that could be verified: set `server_name`")
+        return self
+
+    @model_validator(mode="after")
+    def _transparent(self) -> Backend:
+        if self.identity != "transparent":
+            if self.endpoint_ipv6 is not None:
+                raise ValueError("endpoint_ipv6 belongs to `identity: transparent`: remove it")
+            return self
+        if self.bind or "bindAddress" in parse_client(self.endpoint).options:
+            raise ValueError("bind: under `identity: transparent` the source address is the client's: remove it")
+        if not self.families:
+            raise ValueError(
+                "identity: transparent needs the backend's address, as in endpoint: tcp:127.0.0.1:2525, no name and no "
+                "unix socket"
+            )
+        if self.endpoint_ipv6 is not None and (len(self.families) != 2 or _reached_over(self.endpoint_ipv6) != 6):
+            raise ValueError("endpoint_ipv6: it is for an `endpoint` of IPv4, and has an IPv6 address itself")
+        return self
+
+    @property
+    def families(self) -> frozenset[int]:
+        """Of the addresses that it is reached at; none where they are not known."""
+        endpoints = [self.endpoint, *([self.endpoint_ipv6] if self.endpoint_ipv6 is not None else [])]
+        return frozenset(map(_reached_over, endpoints)) - {0}
+
+    @model_validator(mode="after")
+    def _bindable(self) -> Backend:
+        endpoint = parse_client(self.endpoint)
+        if endpoint.kind == "unix" and self.bind:
+            raise ValueError("bind: a unix socket has no source address: remove it, or connect by tcp:")
+        if self.bind and "bindAddress" in endpoint.options:
+            raise ValueError("bind: the endpoint has a bindAddress already: remove one of them")
+        host = endpoint.option("host", 0)
+        family = family_of(host or "")
+        for name, address in self.bind.items():
+            if family and family_of(address) != family:
+                raise ValueError(f"bind: {name}: nothing gets from {address} to {host}: the families differ")
+        return self

@@ -1,0 +1,1 @@
+"""Who the client is, as the guard is told it and as it tells the backend; sans-IO."""

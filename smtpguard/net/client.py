@@ -1,0 +1,283 @@
+"""One client's connection: who it is, whether it is encrypted, and then a session.
+
+Contract: a `ClientSide` begins with what its listener demands, in this order: a PROXY header from a
+balancer that is trusted, a TLS handshake.  Nothing is sent before both are there, each has its time,
+and only then is there a session, which knows the client by the address that the header carried.  Later
+the session may ask for TLS itself (STARTTLS).  What follows a header, or comes in the same segment as
+the end of a handshake, goes where all that comes later goes.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final, Protocol
+
+from twisted.internet import protocol
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..config.listener import Listener
+from ..identity.origin import Origin
+from ..identity.proxy_protocol import Header, HeaderFault, HeaderReader
+from ..journal.journal import SessionJournal
+from ..policy.networks import UNIX_PEER, NetworkTable, Peer, parse_block
+from ..smtp.verdict import Facts
+from ..tls.engine import TlsEngine, TlsFault
+from .backend import Client
+from .secure import SecureTransport
+
+LOCAL: Final = Peer(0, 0, "local")
+"""A balancer that speaks for itself, to see whether the guard is there: it is in no network."""
+UNKNOWN: Final = Peer(0, 0, "unknown")
+"""A client whose address the balancer could not tell: in no network either."""
+
+
+class Doorway:
+    """What one listener demands, and the certificates that it shows."""
+
+    def __init__(self, listener: Listener, context: ssl.SSLContext | None) -> None:
+        self.label = listener.label
+        self.proxied = listener.proxy_protocol == "required"
+        self.implicit = listener.tls == "implicit"
+        self.passthrough = frozenset(listener.starttls.passthrough if listener.starttls else ())
+        self.context = context
+        """For TLS with clients, None without certificates; replaced when they are read again."""
+        self._trusted = NetworkTable({"trusted": map(parse_block, listener.trusted)})
+
+    def trusts(self, peer: Peer) -> bool:
+        """True for a balancer whose headers are believed."""
+        return bool(self._trusted.classify(peer))
+
+
+class ClientSession(Protocol):
+    """What a session is told of its client."""
+
+    def client_sent(self, octets: bytes) -> None:
+        """Octets came; inside TLS, what was in them."""
+
+    def client_secured(self, engine: TlsEngine) -> None:
+        """The handshake that the session asked for is done."""
+
+    def client_insecure(self, why: str) -> None:
+        """It failed."""
+
+    def client_finished(self) -> None:
+        """It sends no more, and may still read."""
+
+    def client_lost(self) -> None:
+        """It is gone."""
+
+
+class Host(Protocol):
+    """Who receives clients."""
+
+    def arrived(self, side: ClientSide) -> bool:
+        """A connection has been made; False if there is no room."""
+
+    def journal_for(self, peer: Peer) -> SessionJournal:
+        """Return the log of a client that is known by now."""
+
+    def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
+        """Say whether a client that is known by now gets a session; if not, it has been told why."""
+
+    def session_for(
+        self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts
+    ) -> ClientSession | None:
+        """Make the session."""
+
+    def call_later(self, seconds: float, act: Any) -> IDelayedCall:
+        """Set a timer."""
+
+    def gone(self, side: ClientSide) -> None:
+        """The connection is over."""
+
+    header_seconds: float
+    handshake_seconds: float
+
+
+@implementer(IHalfCloseableProtocol)
+class ClientSide(protocol.Protocol):
+    """The guard's end of one client's connection."""
+
+    transport: Any
+
+    def __init__(self, host: Host, doorway: Doorway) -> None:
+        self.doorway = doorway
+        self._host = host
+        self._session: ClientSession | None = None
+        self._header: HeaderReader | None = None
+        self._secure: SecureTransport | None = None
+        self._raw: Any = None
+        self._client: Client | None = None
+        self._journal: SessionJournal | None = None
+        self._timer: IDelayedCall | None = None
+
+    # -- what the transport tells --------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._raw = self.transport
+        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
+            if hasattr(self.transport, option):
+                getattr(self.transport, option)(True)
+        if not self._host.arrived(self):
+            return
+        if not self.doorway.proxied:
+            self._known(_client_of(self.transport))
+            return
+        balancer = _peer(self.transport.getPeer())
+        if not self.doorway.trusts(balancer):
+            self._drop(balancer, "its PROXY headers are not to be believed (trusted)")
+            return
+        self._header = HeaderReader()
+        self._timer = self._host.call_later(self._host.header_seconds, self._no_header)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._secure is not None:
+            self._secure.received(data)
+        else:
+            self._received(data)
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more (RFC 5321 has no half-close, `printf ... | nc` has)."""
+        if self._session is not None:
+            self._session.client_finished()
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We send no more: the end of a lingering close."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._settle()
+        session, self._session = self._session, None
+        if session is not None:
+            session.client_lost()
+        self._host.gone(self)
+
+    def _received(self, octets: bytes) -> None:
+        if self._session is not None:
+            self._session.client_sent(octets)
+        elif self._header is not None:
+            self._read_header(self._header, octets)
+
+    def abort(self) -> None:
+        """Let go of a connection that has no session yet."""
+        self.transport.abortConnection()
+
+    # -- who it is -----------------------------------------------------------------------------------
+
+    def _read_header(self, reader: HeaderReader, octets: bytes) -> None:
+        try:
+            header = reader.feed(octets)
+        except HeaderFault as fault:
+            self._drop(_peer(self._raw.getPeer()), f"no PROXY header: {fault.what}", fault.octets)
+            return
+        if header is None:
+            return
+        self._header = None
+        self._settle()
+        self._known(_carried(header, self._raw))
+        if reader.rest and not self._raw.disconnecting:
+            self.dataReceived(reader.rest)
+
+    def _no_header(self) -> None:
+        self._timer = None
+        self._drop(_peer(self._raw.getPeer()), f"no PROXY header within {self._host.header_seconds:g} s")
+
+    def _drop(self, peer: Peer, why: str, octets: bytes = b"") -> None:
+        """Let go of a connection whose other end nobody may be, without a word (proxy-protocol.txt, 2)."""
+        self._header = None
+        self._settle()
+        self._host.journal_for(peer).turned_away(why, octets)
+        self._raw.abortConnection()
+
+    def _known(self, client: Client) -> None:
+        self._client = client
+        self._journal = self._host.journal_for(client.peer)
+        if not self._host.admits(self, client, self._journal):
+            return
+        if self.doorway.implicit:
+            self.begin_tls()
+        else:
+            self._begin(Facts())
+
+    def _begin(self, facts: Facts) -> None:
+        assert self._client is not None
+        assert self._journal is not None
+        self._session = self._host.session_for(self, self._client, self._journal, facts)
+
+    # -- encryption ----------------------------------------------------------------------------------
+
+    def begin_tls(self) -> None:
+        """Begin TLS, as the server."""
+        assert self.doorway.context is not None  # STARTTLS is offered, and `tls: implicit` accepted, only with one
+        engine = TlsEngine(self.doorway.context, server=True)
+        self._secure = self.transport = SecureTransport(
+            self._raw,
+            engine,
+            on_established=lambda: self._established(engine),
+            on_plain=self._received,
+            on_finished=self.readConnectionLost,
+            on_fault=self._no_tls,
+        )
+        if self._session is None:
+            self._timer = self._host.call_later(self._host.handshake_seconds, self._no_handshake)
+        self._secure.begin()
+
+    def _established(self, engine: TlsEngine) -> None:
+        if self._session is not None:
+            self._session.client_secured(engine)
+            return
+        self._settle()
+        assert self._journal is not None
+        self._journal.secured(engine.version, engine.cipher, engine.bits, names_of(engine))
+        self._begin(Facts(tls=True, tls_names=names_of(engine)))
+
+    def _no_tls(self, fault: TlsFault) -> None:
+        if self._session is not None:
+            self._session.client_insecure(fault.what)
+        elif self._journal is not None:
+            self._settle()
+            self._journal.insecure(fault.what)
+
+    def _no_handshake(self) -> None:
+        self._timer = None
+        assert self._journal is not None
+        self._journal.insecure(f"no handshake within {self._host.handshake_seconds:g} s")
+        self._raw.abortConnection()
+
+    def _settle(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+
+def names_of(engine: TlsEngine) -> frozenset[str]:
+    """Return the names in the client's certificate; none unless it was verified."""
+    return frozenset(engine.peer.names) if engine.peer is not None else frozenset()
+
+
+def _peer(address: Any) -> Peer:
+    return Peer.parse(address.host) if isinstance(address, IPv4Address | IPv6Address) else UNIX_PEER
+
+
+def _client_of(transport: Any) -> Client:
+    """Return the client at the other end of a socket."""
+    there, here = transport.getPeer(), transport.getHost()
+    peer, to = _peer(there), _peer(here)
+    if not peer.family:
+        return Client(peer, None)
+    return Client(peer, Origin(peer, there.port, to, here.port))
+
+
+def _carried(header: Header, transport: Any) -> Client:
+    """Return the client of whom a header tells."""
+    if header.origin is not None:
+        return Client(header.origin.peer, header.origin)
+    if header.local:
+        # The balancer itself: that is what the backend may know.  No rule takes it for a client inside.
+        return Client(LOCAL, _client_of(transport).origin)
+    return Client(UNKNOWN, None)

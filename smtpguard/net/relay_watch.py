@@ -1,0 +1,260 @@
+"""Whether the backend may be used: asked at the start, and again whenever it may have become another.
+
+Contract: a `RelayWatch` asks (relay_check.py) as each kind of outsider is seen, and keeps what follows from the
+answers in `standing` and `closed_because`.  Under `enforce` nobody is served as long as there is no answer, after an
+outage too, nor while the backend would relay for outsiders.  Where the policy itself keeps outsiders
+from relaying (`relay_domains`), any backend will do, and that is said.
+"""
+
+from __future__ import annotations
+
+import syslog
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+
+from ..config.endpoints import parse_client
+from ..config.settings import Settings
+from ..identity.origin import Origin
+from ..journal.journal import Journal
+from ..policy.networks import Peer
+from ..policy.rules import Policy
+from .backend import BackendConnector, Client
+from .client import UNKNOWN
+from .relay_check import Answer, Relaying, ask
+
+ASK_AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Between questions to a backend that gives no answer, or the wrong one; the last one goes on."""
+LOST_SECONDS: Final = 10.0
+"""A connection that breaks may be due to its client, so no more than one in this time leads to a question."""
+DOCUMENTATION: Final = {
+    4: ("192.0.2.1", "198.51.100.1", "203.0.113.1"),  # RFC 5737
+    6: ("2001:db8::1", "3fff::1"),  # RFC 3849, RFC 9637
+}
+"""Addresses that nobody has, to be shown to a backend as an outsider's."""
+_PORT: Final = 25025  # an outsider's; any will do
+
+
+class Standing(Enum):
+    """What is to be done with clients."""
+
+    SERVE = "serve"
+    WAIT = "wait"
+    """There is no answer: 421."""
+    RELAYS = "relays"
+    """The backend would relay for outsiders: 421, or no start."""
+
+
+@frozen
+class _Question:
+    client: Client
+    shown: str
+    """The address that the backend is shown; empty for that of the guard's end of the connection."""
+
+
+class RelayWatch:
+    """Asks, and remembers."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        policy: Policy,
+        backend: BackendConnector,
+        journal: Journal,
+        host: str,
+        changed: Callable[[Standing], None],
+    ) -> None:
+        """`changed` is told of every standing that is not the one before."""
+        self._reactor = reactor
+        self._settings = settings
+        self._policy = policy
+        self._backend = backend
+        self._journal = journal
+        self._host = host
+        self._changed = changed
+        self._questions = list(_questions(settings, policy, backend))
+        self._safe = policy.refuses_relaying
+        self._asking = False
+        self._again = False  # something happened while it was being asked
+        self._tries: Iterator[float] = iter(())
+        self._timer: IDelayedCall | None = None
+        self._asked_at = float("-inf")
+        self._stopped = False
+        self._said: dict[str, str] = {}
+        self.standing = Standing.SERVE if settings.relay_check != "enforce" else Standing.WAIT
+
+    @property
+    def closed_because(self) -> str | None:
+        """Why clients are turned away, for the log; None if they are not."""
+        match self.standing:
+            case Standing.WAIT:
+                return "relay check without an answer yet"
+            case Standing.RELAYS:
+                return "the mail server would relay for outsiders (relay check)"
+        return None
+
+    def start(self) -> Deferred[Standing]:
+        """Ask for the first time; the result is what came of it."""
+        if self._settings.relay_check == "off":
+            self._set(Standing.SERVE)
+        return self._ask().addCallback(lambda _: self.standing)
+
+    def ask(self) -> None:
+        """Ask soon: something changed, as at a reload."""
+        self._tries = iter(ASK_AGAIN_SECONDS)
+        self._ask()
+
+    def backend_away(self, gone: bool) -> None:
+        """No connection to the backend could be made (`gone`), or one broke."""
+        if gone and self.standing is Standing.SERVE and not self._safe and self._settings.relay_check == "enforce":
+            self._journal.service(
+                "relay check: the mail server is away; clients get 421 until it has been asked again",
+                syslog.LOG_WARNING,
+            )
+            self._said.clear()
+            self._set(Standing.WAIT)
+        if gone or self._reactor.seconds() - self._asked_at > LOST_SECONDS:
+            self.ask()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def _ask(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        if self._settings.relay_check == "off" or self._stopped or self._asking:
+            self._again = self._asking
+            done.callback(None)
+            return done
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._asking, self._again = True, False
+        self._asked_at = self._reactor.seconds()
+        recipient = self._settings.relay_check_recipient
+
+        def about(question: _Question) -> Deferred[tuple[_Question, Answer]]:
+            asked = ask(self._reactor, lambda user: self._backend.connect(user, question.client), self._host, recipient)
+            return asked.addCallback(lambda answer: (question, answer))
+
+        def answered(answers: list[tuple[_Question, Answer]]) -> None:
+            self._asking = False
+            if not self._stopped:
+                self._judge(answers)
+                self._later()
+
+        return gatherResults([about(question) for question in self._questions]).addCallback(answered)
+
+    def _later(self) -> None:
+        if self._stopped:
+            return
+        settled = self.standing is Standing.SERVE and not self._again
+        if settled:
+            self._tries = iter(ASK_AGAIN_SECONDS)
+        seconds = self._settings.relay_check_interval if settled else next(self._tries, ASK_AGAIN_SECONDS[-1])
+        self._timer = self._reactor.callLater(seconds, self._ask)
+
+    # -- judging -----------------------------------------------------------------------------------
+
+    def _judge(self, answers: list[tuple[_Question, Answer]]) -> None:
+        found = {answer.relaying for _, answer in answers}
+        enforced = self._settings.relay_check == "enforce"
+        for question, answer in answers:
+            self._tell(question, answer, enforced)
+        if self._safe or not enforced:
+            self._set(Standing.SERVE)
+        elif Relaying.RELAYS in found:
+            self._set(Standing.RELAYS)
+        elif Relaying.UNKNOWN in found:
+            # Who was found not to relay is not turned away because one question in between went wrong,
+            # unless the backend was away.
+            if self.standing is not Standing.SERVE:
+                self._set(Standing.WAIT)
+        else:
+            self._set(Standing.SERVE)
+
+    def _tell(self, question: _Question, answer: Answer, enforced: bool) -> None:
+        backend = self._settings.backend.endpoint
+        source = question.shown or answer.source
+        mail = f"mail from {source}" if source else "mail from the guard"
+        priority = syslog.LOG_WARNING
+        if answer.relaying is Relaying.REFUSES:
+            text, priority = f"{backend} refuses to relay {mail}: {answer.said}", syslog.LOG_INFO
+        elif self._safe and answer.relaying is Relaying.RELAYS:
+            text = (
+                f"{backend} would relay {mail} to anywhere, and `relay_domains` of the policy keeps outsiders from it"
+            )
+            priority = syslog.LOG_INFO
+        elif answer.relaying is Relaying.RELAYS:
+            text = (
+                f"{backend} would relay {mail} to anywhere ({answer.said}), so that everybody "
+                f"outside could send through it. {self._advice()}; or see --relay-check"
+            )
+            priority = syslog.LOG_CRIT if enforced else syslog.LOG_WARNING
+        else:
+            waits = enforced and not self._safe and self.standing is not Standing.SERVE
+            waiting = "clients get 421 until it answers" if waits else "serving all the same"
+            text = (
+                f"{backend} gave no clear answer: {answer.said}; {waiting} "
+                "(see relay_check_recipient and --relay-check)"
+            )
+        if self._said.get(question.shown) != text:  # a wait is told once, not at every try
+            self._journal.service(f"relay check: {text}", priority)
+        self._said[question.shown] = text
+
+    def _advice(self) -> str:
+        backend = self._settings.backend
+        endpoint = parse_client(backend.endpoint)
+        if backend.identity != "none":
+            return (
+                f"It was shown an outsider ({backend.identity}), so it relays for everybody, or does not look: "
+                "with Postfix see mynetworks, with sendmail relay-domains and the access map; or set `relay_domains` in "
+                "the policy"
+            )
+        if endpoint.kind == "unix":
+            return "A unix socket says nothing of who the client is: connect to the server by tcp:"
+        if endpoint.option("host", 0) == "::1":
+            return "There is one IPv6 loopback address only: connect to 127.0.0.1, and set `bind`"
+        used = backend.bind.get("default")
+        if used is not None:
+            return (
+                f"It relays for {used}: look for `Connect:127 RELAY` in its access map (sendmail on Debian has it; "
+                "write Connect:127.0.0.1), or take an address outside 127.0.0.0/8, as 198.18.0.25 added to lo"
+            )
+        return (
+            "Give outsiders an address that it does not relay for: "
+            "backend: {endpoint: ..., bind: {internal: 127.0.0.1, default: 127.0.0.25}}; "
+            "or show it the client's own: identity: transparent; or set `relay_domains` in the policy"
+        )
+
+    def _set(self, standing: Standing) -> None:
+        if standing is not self.standing:
+            self.standing = standing
+            self._changed(standing)
+
+
+def _questions(settings: Settings, policy: Policy, backend: BackendConnector) -> Iterator[_Question]:
+    """Yield one question for each way in which outsiders are seen."""
+    if not backend.shows_clients:
+        yield _Question(Client(UNKNOWN, None), "")
+        return
+    families = settings.backend.families if settings.backend.identity == "transparent" else {4}
+    sources = list(map(Peer.parse, settings.relay_check_source)) or [
+        _outsider(family, policy) for family in sorted(families)
+    ]
+    for peer in sources:
+        yield _Question(Client(peer, Origin(peer, _PORT, None, 0)), peer.text)
+
+
+def _outsider(family: int, policy: Policy) -> Peer:
+    """Return an address that nobody has and that is in no network of the policy, if there is one."""
+    peers = list(map(Peer.parse, DOCUMENTATION[family]))
+    return next((peer for peer in peers if not policy.networks.classify(peer)), peers[-1])
