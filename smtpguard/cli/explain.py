@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 
 import click
+from attrs import evolve
 
 from ..config import policy_file, settings
+from ..config.faults import suggestion
+from ..config.settings import Settings
 from ..journal import lines
 from ..journal.lines import Client, Style
 from ..policy.decision import Decision, decide
@@ -29,7 +32,9 @@ from ..smtp.verdict import Action, Facts
 @click.option("--listener", default="", help="Name of the listener that took the connection.")
 @click.option("--ehlo/--no-ehlo", default=True, show_default=True, help="EHLO was said before.")
 @click.option("--tls", is_flag=True, help="The connection is encrypted.")
+@click.option("--tls-name", multiple=True, metavar="NAME", help="A name in the client's verified certificate.")
 @click.option("--auth", is_flag=True, help="AUTH succeeded.")
+@click.option("--auth-failed", is_flag=True, help="AUTH has failed.")
 @click.option(
     "--style",
     type=click.Choice(["sendmail", "classic"]),
@@ -45,7 +50,9 @@ def explain(
     listener: str,
     ehlo: bool,
     tls: bool,
+    tls_name: tuple[str, ...],
     auth: bool,
+    auth_failed: bool,
     style: str,
     command: str,
 ) -> int:
@@ -57,16 +64,24 @@ def explain(
             f"{source!r} is not an address, as 203.0.113.9 or 2001:db8::9 are", param_hint="--from"
         ) from None
     terms = Terms()
+    guarded: Settings | None = None
     if config is not None:
         guarded = settings.load(config, {"policy": policy}).settings
         policy, terms = guarded.policy, guarded.terms
     loaded = policy_file.load(policy_file.find(policy or "internal-vrfy"))
-    facts = Facts(greeted=ehlo, esmtp=ehlo, tls=tls, authenticated=auth)
+    if guarded is not None:
+        at = guarded.listener(listener)
+        if at is None:
+            known = suggestion(listener, [one.label for one in guarded.listen])
+            raise click.BadParameter(f"no listener is named {listener!r}{known}", param_hint="--listener")
+        terms, listener = evolve(terms, starttls=at.offers(loaded.policy.networks.names_of(peer))), at.label
+    names = frozenset(name.lower() for name in tls_name)
+    facts = Facts(ehlo, ehlo, tls or bool(names), names, auth, auth_failed)
     line = os.fsencode(command)
     decision = decide(loaded.policy, peer, line, Closing("localhost"), facts, listener, terms)
-    names = loaded.policy.networks.names_in(loaded.policy.networks.classify(peer))
+    networks = ", ".join(loaded.policy.networks.names_of(peer))
     rows = {
-        "client": f"{peer.text} ({', '.join(names) or 'in no named network'})",
+        "client": f"{peer.text} ({networks or 'in no named network'})",
         "rule": decision.verdict.rule or "none matches: forwarded",
         "verdict": decision.verdict.action.value
         + (f" after {decision.verdict.delay:g} s" if decision.verdict.delay else ""),
@@ -85,6 +100,7 @@ def _log_line(decision: Decision, client: Client, style: Style) -> str | None:
         what = answers.in_line(fault, line.octet, 1) if fault.ends_session else fault.value
         event = Refused(what, line.line, fault.ends_session, fault)
         return lines.refused(event, client, style).text
-    if decision.verdict.action is Action.FORWARD and line.verb not in DISCLOSING | PROBES:
+    passes = decision.verdict.action in (Action.FORWARD, Action.STARTTLS)
+    if passes and line.verb not in DISCLOSING | PROBES:
         return None
     return lines.judged(Judged(line, decision.verdict), client, style).text

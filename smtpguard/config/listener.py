@@ -5,10 +5,12 @@ Contract: pydantic models; what is in the files that they name is looked at by s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..smtp.terms import StartTls as Offer
 from .endpoints import parse_server
 from .fields import Cidr, FilePath, Listed, ServerEndpoint, flag
 from .models import Section
@@ -80,6 +82,14 @@ class Listener(Section):
     @property
     def label(self) -> str:
         return self.name or self.endpoint
+
+    def offers(self, networks: Iterable[str]) -> Offer:
+        """Return what becomes of a STARTTLS of a client in these networks."""
+        if self.starttls is None or self.tls == "implicit":
+            return Offer.HIDDEN
+        if not set(self.starttls.passthrough).isdisjoint(networks):
+            return Offer.PASSED
+        return Offer.OFFERED if self.starttls.certificates else Offer.HIDDEN
 
     @property
     def family(self) -> int:

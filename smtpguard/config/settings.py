@@ -185,6 +185,10 @@ class Settings(Section):
             chunking=self.backend.chunking == "forward",
         )
 
+    def listener(self, name: str) -> Listener | None:
+        """Return the listener of that name, the first one for an empty name, or None."""
+        return next((one for one in self.listen if name in ("", one.label)), None)
+
     @property
     def _endpoints(self) -> list[str]:
         return [listener.endpoint for listener in self.listen]

@@ -39,10 +39,10 @@ class Doorway:
     """What one listener demands, and the certificates that it shows."""
 
     def __init__(self, listener: Listener, context: ssl.SSLContext | None) -> None:
+        self.listener = listener
         self.label = listener.label
         self.proxied = listener.proxy_protocol == "required"
         self.implicit = listener.tls == "implicit"
-        self.passthrough = frozenset(listener.starttls.passthrough if listener.starttls else ())
         self.context = context
         """For TLS with clients, None without certificates; replaced when they are read again."""
         self._trusted = NetworkTable({"trusted": map(parse_block, listener.trusted)})

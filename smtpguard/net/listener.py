@@ -23,7 +23,6 @@ from ..policy.rules import Policy
 from ..smtp.answers import Closing
 from ..smtp.dialogue import Dialogue
 from ..smtp.replies import Reply
-from ..smtp.terms import StartTls, Terms
 from ..smtp.verdict import Facts
 from .backend import BackendConnector, Client
 from .client import ClientSide, Doorway
@@ -113,7 +112,8 @@ class Reception:
         self.arriving.discard(side)
         peer, label = client.peer, side.doorway.label
         journal.connected(label)
-        terms = self._policy.terms_for(peer, self._terms_at(side.doorway, peer))
+        offer = side.doorway.listener.offers(self._policy.networks.names_of(peer))
+        terms = self._policy.terms_for(peer, evolve(self._terms, starttls=offer))
         dialogue = Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts)
 
         def ended(session: Session) -> None:
@@ -128,14 +128,6 @@ class Reception:
         self._of_peer[peer] += 1
         session.begin(lambda user: self._backend.connect(user, client))
         return session
-
-    def _terms_at(self, doorway: Doorway, peer: Peer) -> Terms:
-        starttls = StartTls.HIDDEN
-        if doorway.passthrough and doorway.passthrough & set(self._policy.networks.names_of(peer)):
-            starttls = StartTls.PASSED
-        elif doorway.context is not None and not doorway.implicit:
-            starttls = StartTls.OFFERED
-        return evolve(self._terms, starttls=starttls)
 
 
 class ClientFactory(Factory):

@@ -42,4 +42,4 @@ def offering(reply: bytes, keyword: bytes) -> bytes:
     """Return `reply` with one keyword more, as its last line."""
     start = reply.rfind(b"\n", 0, -1) + 1
     last = reply[start:]
-    return b"".join((reply[:start], last[:3], b"-", last[4:] or b"\r\n", b"250 ", keyword, b"\r\n"))
+    return b"".join((reply[:start], last[:3], b"-", last[3:].removeprefix(b" "), b"250 ", keyword, b"\r\n"))

@@ -9,7 +9,10 @@ import pytest
 
 from smtpguard.config.endpoints import CLIENT_FORMS, SERVER_FORMS
 from smtpguard.config.faults import Faulty
-from smtpguard.config.settings import LONGEST_WAIT, Settings, load, policy_named_in
+from smtpguard.config.fields import LONGEST_WAIT
+from smtpguard.config.settings import Settings, load, policy_named_in
+from smtpguard.policy.networks import NetworkTable
+from smtpguard.policy.rules import Policy
 
 LEAST = "listen: tcp:25\nbackend: tcp:127.0.0.1:2525\n"
 
@@ -205,15 +208,20 @@ def test_the_policy_of_a_faulty_file_is_known_all_the_same(file: Path) -> None:
         assert policy_named_in(file) == name
 
 
+def naming(*networks: str) -> Policy:
+    """Return a policy with these networks."""
+    return Policy(NetworkTable(dict.fromkeys(networks, ())), {})
+
+
 def test_a_source_address_for_an_unknown_network_is_a_fault(file: Path) -> None:
     """It takes the policy to see it."""
     text = "listen: tcp:25\nbackend:\n  endpoint: tcp:h:25\n  bind: {intern: 127.0.0.1, default: 127.0.0.25}\n"
     file.write_text(text)
     loaded = load(file, {})
-    assert [str(fault) for fault in loaded.faults_with(["internal", "dmz"])] == [
+    assert [str(fault) for fault in loaded.faults_with(naming("internal", "dmz"))] == [
         f"{file}:4:10: bind: unknown network 'intern' (did you mean internal?)"
     ]
-    assert loaded.faults_with(["intern"]) == []
+    assert loaded.faults_with(naming("intern")) == []
 
 
 def test_a_file_that_is_not_there_is_no_fault_of_its_content(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from smtpguard.config.models import validate
 from smtpguard.config.policy_file import build
 from smtpguard.config.settings import Loaded, Settings
 from smtpguard.config.yaml_reader import read
+from smtpguard.policy.networks import NetworkTable
+from smtpguard.policy.rules import Policy
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.content import Content, ContentFault
 from smtpguard.smtp.grammar import Malformed
@@ -88,7 +90,8 @@ def make_settings(text: str) -> None:
         document = read(text, "growth.yaml")
         settings, _ = validate(Settings, document)
         if settings is not None:
-            Loaded(settings, document.places).faults_with(f"net{number}" for number in range(len(text) // 20))
+            names = (f"net{number}" for number in range(len(text) // 20))
+            Loaded(settings, document.places).faults_with(Policy(NetworkTable(dict.fromkeys(names, ())), {}))
 
 
 def many(octets: int, form: str) -> str:

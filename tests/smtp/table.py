@@ -29,6 +29,7 @@ from smtpguard.smtp.phases import Phase
 from smtpguard.smtp.profiles import PROFILES
 from smtpguard.smtp.terms import StartTls as Offer
 from smtpguard.smtp.terms import Terms
+from smtpguard.smtp.verdict import Facts
 
 HOST = "guard.test"
 OUTSIDE = "203.0.113.9"
@@ -61,6 +62,8 @@ class Table:
     profile: str = "default"
     chunking: bool = False
     starttls: Offer = Offer.HIDDEN
+    in_tls: frozenset[str] | None = None
+    """The client's names, in a session that is encrypted from its first octet."""
     to_client: bytearray = field(default_factory=bytearray)
     to_backend: bytearray = field(default_factory=bytearray)
     notes: list[Note] = field(default_factory=list)
@@ -72,7 +75,8 @@ class Table:
         peer = Peer.parse(self.source)
         terms = Terms(self.bounds, PROFILES[self.profile], chunking=self.chunking, starttls=self.starttls)
         terms = self.policy.terms_for(peer, terms)
-        self.dialogue = Dialogue(self.policy.judge_for(peer, self.listener), Closing(HOST), terms)
+        facts = None if self.in_tls is None else Facts(tls=True, tls_names=self.in_tls)
+        self.dialogue = Dialogue(self.policy.judge_for(peer, self.listener), Closing(HOST), terms, facts)
 
     def perform(self, effects: Iterable[Effect]) -> None:
         """Keep `effects`; nothing may come behind a Close."""

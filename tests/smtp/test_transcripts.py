@@ -43,6 +43,11 @@ POLICIES = {
     "budgets": "budgets: {vrfy: 2, bad: 3, etrn: 1, noop: 1}\nnetworks: {internal: [127.0.0.1/32]}\n"
     "rulesets: {check_vrfy: [{action: reply}], check_expn: [{action: reply}], check_etrn: [{action: reply}], "
     "check_noop: [{action: reply, reply: 250 ok}], check_rcpt: [{action: reply}]}",
+    "tls": "rulesets:\n  check_expn: [{tls: true, action: forward}, {action: reply}]\n"
+    "  check_etrn: [{tls_name: '*.PARTNER.example', action: forward}, {action: reply}]",
+    "no-tls": "rulesets: {check_starttls: [{action: reply, reply: 502 5.7.0 Not from you}]}",
+    "auth-in-tls": "auth: {require_tls: true}",
+    "auth-failed": "rulesets: {check_auth: [{auth_failed: true, action: close}]}",
     "no-data": "rulesets: {check_data: [{action: reply}], check_auth: [{action: reply}]}",
 }
 
