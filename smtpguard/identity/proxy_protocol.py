@@ -9,6 +9,8 @@ of who calls.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from . import proxy_v1, proxy_v2
 from .origin import Origin
 from .proxy_header import Header, HeaderFault
@@ -37,10 +39,10 @@ class HeaderReader:
             return self._take()
         except HeaderFault:
             if len(octets) > 1:
-                # The fault is the one that is found octet by octet, so with the same octets.
-                again, so_far = HeaderReader(), bytes(self._octets)
-                for place in range(len(so_far)):
-                    again.feed(so_far[place : place + 1])
+                # The fault is the one that comes octet by octet: that of the shortest beginning that has one.
+                so_far = bytes(self._octets)
+                shortest = bisect_left(range(len(so_far)), True, key=lambda end: _is_refused(so_far[:end]))
+                _reader_of(so_far[:shortest])._take()
             raise
 
     def _take(self) -> Header | None:
@@ -56,6 +58,20 @@ class HeaderReader:
             header, length = line, self._octets.index(b"\n") + 1
         self.rest = bytes(self._octets[length:])
         return header
+
+
+def _reader_of(octets: bytes) -> HeaderReader:
+    reader = HeaderReader()
+    reader._octets += octets
+    return reader
+
+
+def _is_refused(octets: bytes) -> bool:
+    try:
+        _reader_of(octets)._take()
+    except HeaderFault:
+        return True
+    return False
 
 
 def write_v1(origin: Origin | None) -> bytes:

@@ -216,8 +216,8 @@ class RelayWatch:
         if backend.identity != "none":
             return (
                 f"It was shown an outsider ({backend.identity}), so it relays for everybody, or does not look: "
-                "with Postfix see mynetworks, with sendmail relay-domains and the access map; or set `relay_domains` in "
-                "the policy"
+                "with Postfix see mynetworks, with sendmail relay-domains and the access map; or set `relay_domains` "
+                "in the policy"
             )
         if endpoint.kind == "unix":
             return "A unix socket says nothing of who the client is: connect to the server by tcp:"

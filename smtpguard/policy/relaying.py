@@ -22,7 +22,7 @@ DOMAIN_OCTETS: Final = 253
 # Blanks are spaces alone: a TAB is one to some servers and not to others.  Parameters are those of RFC 5321 4.1.2,
 # less what could end an address, begin another, or hide one.
 _ARGUMENT: Final = re.compile(
-    rb"TO: *<(?P<path>[^<>\0- \x7f]*)>(?: +[A-Z0-9][A-Z0-9-]*(?:=[!#-'*+\--;?@A-Z\[\]^_`a-z{|}~]+)?)* *", re.IGNORECASE
+    rb"TO: *<(?P<path>[^<>\0- \x7f]*)>(?: +[A-Z0-9][A-Z0-9-]*(?:=[!#-'*-;?@A-Z\[\]^_`a-z{|}~]+)?)* *", re.IGNORECASE
 )
 # RFC 5321 4.1.2 atext and dots, less what moves the mailbox elsewhere: `%`, `!`, and `^`, which stood for `!` in the
 # rules of the first sendmails.  RFC 6531 3.3 adds all beyond ASCII.

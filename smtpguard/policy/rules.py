@@ -238,7 +238,7 @@ class Policy:
     def relays_to(self, recipient: str) -> bool:
         """True if an outsider's mail to `recipient` goes to the backend."""
         relaying = self._manners.relaying
-        return relaying is None or relaying.domains.accepts(f"TO:<{recipient}>".encode("ascii", "replace"))
+        return relaying is None or relaying.domains.accepts(f"TO:<{recipient}>".encode())
 
     def is_internal(self, peer: Peer) -> bool:
         """True for a client in the network named `internal`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def cut_at(places: list[int]) -> Split:
 
     def split(octets: bytes) -> Iterable[bytes]:
         marks = sorted({0, len(octets), *(place % (len(octets) + 1) for place in places)})
-        return [octets[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+        return [octets[a:b] for a, b in pairwise(marks)]
 
     return split
 

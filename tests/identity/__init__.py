@@ -1,0 +1,1 @@
+"""Who the client is: what the guard is told, and what it tells the backend."""
