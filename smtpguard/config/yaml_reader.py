@@ -156,7 +156,9 @@ def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
     problem = error.problem or "not YAML"
     if "cannot start any token" in problem and error.problem_mark is not None:
         text = octets if isinstance(octets, str) else octets.decode("utf-8", "replace")
-        line = text.split("\n")[error.problem_mark.line]
+        # To YAML more than an LF ends a line (5.4): CR, and the three of Unicode in YAML 1.1.
+        lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
+        line = lines[error.problem_mark.line] if error.problem_mark.line < len(lines) else ""
         if line[error.problem_mark.column :].startswith("\t"):
             return "a TAB cannot indent YAML: use spaces"
     if "expected a single document" in (error.context or ""):

@@ -117,6 +117,14 @@ def test_a_key_in_quotes_is_the_same_key() -> None:
         ("? {a: 1}\n: 2", ["1:3: a key must be a word"]),
         ("a: 1\n---\nb: 2", ["2:1: one document per file: remove the second `---`"]),
         ("a:\n\tb: 1", ["2:1: a TAB cannot indent YAML: use spaces"]),
+        (
+            "a: 1\rb: 2\rc: @",
+            [
+                "3:4: not readable as YAML: found character that cannot start any token while scanning for the next token "
+                "begun at 3:4"
+            ],
+        ),
+        ("a: 1\rb:\r\tc: 1", ["3:1: a TAB cannot indent YAML: use spaces"]),
     ],
 )
 def test_what_hides_a_value_is_refused_where_it_stands(text: str, faults: list[str]) -> None:

@@ -21,6 +21,7 @@ from smtpguard.config import policy_file
 from smtpguard.policy.rules import Policy
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.effects import Close
+from smtpguard.smtp.terms import StartTls
 from tests.models.server import Server
 from tests.smtp.table import OUTSIDE, Table, perimeter, policy
 
@@ -63,6 +64,8 @@ class Manner(Enum):
     """It forwards BDAT."""
     NORMALIZE = "normalize"
     """It forwards a bare LF as CRLF."""
+    TLS = "tls"
+    """It offers STARTTLS, and every handshake is done before the client's next octet."""
 
 
 class Guard(Protocol):
@@ -86,6 +89,7 @@ class Seat(Table):
     """The guard itself, at a table."""
 
     _ended = 0
+    _secured = 0
 
     @property
     def hungry(self) -> bool:
@@ -98,7 +102,10 @@ class Seat(Table):
         self.perform(self.dialogue.timed_out())
 
     def end_delays(self) -> None:
-        """Let every delay that was asked for be over."""
+        """Let every delay that was asked for be over, and every handshake done."""
+        if self._secured < self.tls_begun and self.closed is None:
+            self._secured += 1
+            self.perform(self.dialogue.tls_established(frozenset()))
         while self._ended < len(self.waits) and self.closed is None:
             self._ended += 1
             assert self._ended < _MOST_DELAYS, "delays without end"
@@ -117,7 +124,10 @@ def _policy(manner: Manner) -> Policy:
 def seat(source: str, profile: str, bounds: Bounds = BOUNDS, manner: Manner = Manner.STRICT) -> Seat:
     """Return a guard with the perimeter policy."""
     chunking = manner is Manner.CHUNKING
-    return Seat(policy=_policy(manner), source=source, bounds=bounds, profile=profile, chunking=chunking)
+    starttls = StartTls.OFFERED if manner is Manner.TLS else StartTls.HIDDEN
+    return Seat(
+        policy=_policy(manner), source=source, bounds=bounds, profile=profile, chunking=chunking, starttls=starttls
+    )
 
 
 @define

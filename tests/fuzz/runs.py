@@ -42,7 +42,7 @@ WAYS: Final = (
     (Cut.OCTETS, Timing.HURRIED),
 )
 _INSIDE_EVERY: Final = 4
-_MANNERS: Final = (Manner.STRICT, Manner.NORMALIZE, Manner.STRICT, Manner.CHUNKING)
+_MANNERS: Final = (Manner.STRICT, Manner.NORMALIZE, Manner.TLS, Manner.CHUNKING, Manner.STRICT)
 LIARS: Final = (Worst.name, WorstLegacy.name)
 """They offer CHUNKING and know no BDAT; no guard can forward a chunk to them and be safe."""
 
@@ -90,6 +90,8 @@ def case_of(seed: int, names: list[str]) -> Case:
     manner = _MANNERS[rest % len(_MANNERS)]
     if manner is Manner.CHUNKING and names[which] in LIARS:
         manner = Manner.STRICT
+    if manner is Manner.TLS and timing is not Timing.POLITE:
+        manner = Manner.STRICT  # behind STARTTLS it does matter how a stream is cut
     return Case(stream(seed), names[which], OUTSIDE if side else INSIDE, cut, timing, manner)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.smtp.table import INSIDE, OUTSIDE
 
 from . import mutations, sessions
-from .arena import Manner
+from .arena import Manner, Timing
 from .generator import ClientStream
 from .runs import LIARS, WAYS, Case, run, servers
 
@@ -44,8 +44,10 @@ def cases(draw: st.DrawFn) -> Case:
     cut, timing = draw(st.sampled_from(WAYS))
     stream = ClientStream(draw(st.integers(0, 99)), b"".join(turns), waits=waits)
     server = draw(st.sampled_from(sorted(servers())))
-    manner = draw(st.sampled_from([Manner.STRICT, Manner.STRICT, Manner.NORMALIZE, Manner.CHUNKING]))
+    manner = draw(st.sampled_from([Manner.STRICT, Manner.TLS, Manner.NORMALIZE, Manner.CHUNKING]))
     if manner is Manner.CHUNKING and server in LIARS:
+        manner = Manner.STRICT
+    if manner is Manner.TLS and timing is not Timing.POLITE:
         manner = Manner.STRICT
     return Case(stream, server, draw(st.sampled_from([OUTSIDE, INSIDE])), cut, timing, manner)
 

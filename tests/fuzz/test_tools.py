@@ -65,17 +65,17 @@ def test_a_cut_loses_nothing_and_is_the_same_at_every_call(cut: Cut) -> None:
 
 def test_consecutive_seeds_go_through_all_servers_ways_and_sides() -> None:
     names = ["a", "b", "c"]
-    cases = [case_of(seed, names) for seed in range(len(names) * len(WAYS) * 16)]
+    cases = [case_of(seed, names) for seed in range(len(names) * len(WAYS) * 20)]
     assert {case.stream.seed for case in cases} == set(range(len(cases)))
-    for kinds in ("server", "source", "manner"):
-        assert len({(getattr(case, kinds), case.cut, case.timing) for case in cases}) == len(set(WAYS)) * (
-            2 if kinds == "source" else 3
-        )
+    for kinds, many in (("server", 3), ("source", 2), ("manner", 4)):
+        found = {(getattr(case, kinds), case.cut, case.timing) for case in cases}
+        no_tls = sum(timing is not Timing.POLITE for _, timing in set(WAYS)) * (kinds == "manner")
+        assert len(found) == len(set(WAYS)) * many - no_tls
 
 
 @pytest.mark.parametrize("manner", Manner)
 def test_each_manner_is_another_guard(manner: Manner) -> None:
-    """Bare LF passes in one of them only, and chunks in another."""
+    """Bare LF passes in one of them only, chunks in another, and STARTTLS is answered with 220 in a third."""
     start = b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
     for octets, passes in (
         (start + b"BDAT 3 LAST\r\nx\r\n", Manner.CHUNKING),
@@ -85,6 +85,9 @@ def test_each_manner_is_another_guard(manner: Manner) -> None:
         outcome = run(case)
         assert not outcome.violations
         assert bool(outcome.record.server.messages) is (manner is passes)
+    outcome = run(Case(ClientStream(0, b"STARTTLS\r\nNOOP\r\n"), "plain", cut=Cut.OCTETS, manner=manner))
+    assert not outcome.violations
+    assert (b"220 2.0.0 " in outcome.record.to_client) is (manner is Manner.TLS)
 
 
 def test_content_is_mended_so_that_no_dot_comes_to_stand_alone() -> None:

@@ -29,7 +29,7 @@ from smtpguard.smtp.budgets import Budgets
 from smtpguard.smtp.profiles import PROFILES as BACKENDS
 from smtpguard.smtp.profiles import Profile
 from smtpguard.smtp.replies import Reply
-from smtpguard.smtp.terms import BareNewline, EarlyInput, Terms
+from smtpguard.smtp.terms import BareNewline, EarlyInput, StartTls, Terms
 from tests.smtp.table import INSIDE, OUTSIDE, perimeter
 from tests.smtp.test_transcripts import octets_of, transcripts
 
@@ -62,6 +62,7 @@ class Option(IntFlag):
     REJECT_EARLY = 2
     CHUNKING = 4
     BUDGETS = 8
+    STARTTLS = 16
 
 
 BANNER: Final = Reply.parse("220 mx.example.org ESMTP")
@@ -121,6 +122,7 @@ def _terms(choice: int, backend: int, options: int) -> Terms:
         early_input=EarlyInput.REJECT if options & Option.REJECT_EARLY else EarlyInput.HOLD,
         budgets=FEW if options & Option.BUDGETS else Budgets(refused=5) if small else None,
         chunking=bool(options & Option.CHUNKING),
+        starttls=StartTls.OFFERED if options & Option.STARTTLS else StartTls.HIDDEN,
         banner=BANNER if choice % len(_settings()) % 3 == 2 else None,
     )
 
@@ -165,6 +167,7 @@ def seeds() -> Iterator[bytes]:
         name = said.get("policy", "")
         backend = [profile.name for profile in PROFILES].index(said.get("profile", "guided"))
         options = named.get(name, 0) | (Option.CHUNKING if "chunking" in said else 0)
+        options |= Option.STARTTLS if "starttls" in said else 0
         for line in lines:
             sign, text = line[:2], line[3:]
             if sign in ("C>", "B<"):
@@ -181,7 +184,7 @@ def seeds() -> Iterator[bytes]:
         )
         yield b"\0\xfeB220 mx\r\n" + exchange
         yield (
-            bytes([number % 7 | (number & 8) << 4, number % len(PROFILES), number % 16]) + b"\xfeB220 mx\r\n" + exchange
+            bytes([number % 7 | (number & 8) << 4, number % len(PROFILES), number % 32]) + b"\xfeB220 mx\r\n" + exchange
         )
     legacy = [profile.name for profile in PROFILES].index("sendmail-legacy")
     for wide in (b"x" * 71, b"." + b"x" * 69 + b"\n."):

@@ -8,8 +8,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from smtpguard.smtp.effects import BackendFault, Close, Effect, Judged, Normalized, Refused, ToBackend, ToClient, Wait
+from smtpguard.smtp.effects import (
+    BackendFault,
+    Close,
+    Effect,
+    Judged,
+    Normalized,
+    Refused,
+    StartTls,
+    ToBackend,
+    ToClient,
+    Wait,
+)
 from smtpguard.smtp.terms import BareNewline, EarlyInput, Terms
+from smtpguard.smtp.terms import StartTls as Offer
 from smtpguard.smtp.verdict import Judge
 from tests.smtp.backends import Lenient
 
@@ -50,6 +62,8 @@ class Watch:
         self.closed: Close | None = None
         self.turn = "banner"
         self._only_quit = False
+        self._shaking_hands = False
+        self._in_tls = False
         self._verb = b""
         self._seven_bit_asked = False
         self._client = b""  # all that the client sent
@@ -73,6 +87,7 @@ class Watch:
         for segment in _each(octets) if cut else [octets]:
             self._client += segment
             self._perform(self.dialogue.from_client(segment))
+            self._shake_hands()
             assert not self._answered_early or self.closed, "goes on behind an answer to half a chunk"
 
     def backend(self, octets: bytes, cut: bool) -> None:
@@ -88,6 +103,13 @@ class Watch:
         self._finished |= letter == "F"
         self._perform(getattr(self.dialogue, EVENTS[letter])())
         assert letter not in _FINAL or self.closed, f"goes on behind {EVENTS[letter]}"
+
+    def _shake_hands(self) -> None:
+        """A handshake that has begun is done before anything else happens."""
+        if self._shaking_hands and not self.closed:
+            assert not self._in_tls, "TLS within TLS"
+            self._shaking_hands, self._in_tls = False, True
+            self._perform(self.dialogue.tls_established(frozenset()))
 
     def done(self) -> None:
         """The script ended."""
@@ -160,6 +182,11 @@ class Watch:
                 case ToBackend(octets):
                     self.to_backend += octets
                     self._forwarded(octets)
+                case StartTls():
+                    assert self._terms.starttls is Offer.OFFERED
+                    assert self._client.upper().rstrip(b"\r\n").endswith(b"STARTTLS"), "octets behind STARTTLS"
+                    assert not self._pending, "the backend has begun a reply"
+                    self._shaking_hands = True
                 case Wait(seconds):
                     assert 0 < seconds <= LONGEST_WAIT
                 case Close():
@@ -190,6 +217,8 @@ class Watch:
             self._replies.remove(octets)
             return
         if self._replies and self._verb == b"EHLO":
+            if self._terms.starttls is Offer.OFFERED and not self._in_tls:
+                octets = octets.removesuffix(b"250 STARTTLS\r\n")
             lines = iter([line[4:] for line in self._replies[0].split(b"\r\n")])
             if all(line[4:] in lines for line in octets.split(b"\r\n")[:-1]):
                 del self._replies[0]
