@@ -80,6 +80,13 @@ def _mailbox(text: str) -> str:
     return text
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not SECONDS[0] <= seconds <= SECONDS[1]:
+        raise ValueError(f"{text} is not from {SECONDS[0]:g} to {SECONDS[1]:g}")
+    return seconds
+
+
 def _address(text: str) -> str:
     return str(ip_address(text))
 
@@ -95,8 +102,8 @@ def _list_probes(context: click.Context, _option: click.Parameter, wanted: bool)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(*SECONDS),
-    default=TIMEOUT,
+    callback=_checked(_seconds),
+    default=f"{TIMEOUT:g}",
     show_default=True,
     metavar="SECONDS",
     help="How long to wait for a reply.",
