@@ -81,6 +81,9 @@ class _Step(Enum):
     OVER = ""
 
 
+_AWAITS_REPLY: Final = frozenset({_Step.BANNER, _Step.EHLO, _Step.STARTTLS, _Step.XCLIENT})
+
+
 class Introduction:
     """One conversation."""
 
@@ -105,16 +108,16 @@ class Introduction:
 
     def from_backend(self, octets: bytes) -> list[Effect]:
         """The backend sent `octets`."""
-        if self._over:
+        if self._step is _Step.OVER:
             return []
         self._reader.append(octets)
         try:
-            while not self._over and (reply := self._reader.take()) is not None:
+            while self._step in _AWAITS_REPLY and (reply := self._reader.take()) is not None:
                 self._replied(reply)
         except ReplyFault as fault:
             self._fail(f"{fault.what} to {self._step.value}", fault.octets)
         if self._reader.pending and self._step in (_Step.TLS, _Step.NAME):
-            self._out.clear()
+            self._out.clear()  # what was about to begin
             self._fail("octets behind a reply that nothing asked for", self._reader.sample)
         return self._effects()
 
@@ -132,10 +135,6 @@ class Introduction:
             self._say(_Step.XCLIENT, self._lines.pop(0))
         return self._effects()
 
-    @property
-    def _over(self) -> bool:
-        return self._step is _Step.OVER
-
     # -- what the backend says ---------------------------------------------------------------------
 
     def _replied(self, reply: BackendReply) -> None:
@@ -148,7 +147,7 @@ class Introduction:
             _Step.STARTTLS: (220, self._may_encrypt),
             _Step.XCLIENT: (220, self._believed),
         }
-        wanted, go_on = steps.get(self._step, (0, self._believed))
+        wanted, go_on = steps[self._step]
         if reply.code == wanted:
             go_on(reply)
         elif self._step is _Step.EHLO and not self._tells and self._encrypt is not Encrypt.ALWAYS:
@@ -193,6 +192,9 @@ class Introduction:
     # -- the ways on -------------------------------------------------------------------------------
 
     def _say(self, step: _Step, octets: bytes) -> None:
+        if self._reader.pending:  # it would be taken for the reply to what is said now
+            self._fail("surplus reply", self._reader.sample)
+            return
         self._step = step
         self._out.append(Say(octets))
 

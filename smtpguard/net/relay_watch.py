@@ -81,7 +81,7 @@ class RelayWatch:
         self._safe = policy.refuses_relaying
         self._asking = False
         self._again = False  # something happened while it was being asked
-        self._tries: Iterator[float] = iter(())
+        self._tries: Iterator[float] = iter(ASK_AGAIN_SECONDS)
         self._timer: IDelayedCall | None = None
         self._asked_at = float("-inf")
         self._stopped = False
