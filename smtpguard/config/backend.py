@@ -29,7 +29,8 @@ def family_of(address: str) -> int:
 
 
 def _reached_over(endpoint: str) -> int:
-    return family_of(parse_client(endpoint).option("host", 0) or "")
+    parsed = parse_client(endpoint)
+    return family_of(parsed.option("host", 0) or "") if parsed.kind == "tcp" else 0
 
 
 def is_loopback(address: str) -> bool:
@@ -89,7 +90,8 @@ class Backend(Section):
     @property
     def certified_name(self) -> str:
         """The name that its certificate must have."""
-        return self.server_name or parse_client(self.endpoint).option("host", 0) or ""
+        endpoint = parse_client(self.endpoint)
+        return self.server_name or (endpoint.option("host", 0) if endpoint.kind == "tcp" else None) or ""
 
     @model_validator(mode="after")
     def _verifiable(self) -> Backend:

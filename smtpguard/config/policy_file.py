@@ -31,7 +31,7 @@ from . import relay_files
 from .faults import Fault, Faulty, Known, suggestion
 from .models import validate
 from .policy_checks import CrossChecks, verb_of
-from .policy_models import PolicyModel, RuleModel, TestModel
+from .policy_models import PolicyModel, RelayModel, RuleModel, TestModel, relay_section
 from .yaml_reader import Document, Places, is_file, read_file
 
 E = TypeVar("E", bound=Enum)
@@ -108,7 +108,7 @@ def build(document: Document) -> PolicyFile:
     model, faults = validate(PolicyModel, document)
     checks = CrossChecks(document)
     faults = [*document.faults, *faults, *checks.faults()]
-    relaying, found = _relaying(model, document.places)
+    relaying, found = _relaying(relay_section(document.data), document.places)
     faults += found
     errors = sorted({fault for fault in faults if not fault.warning})
     if errors or model is None:
@@ -125,11 +125,10 @@ def build(document: Document) -> PolicyFile:
     return PolicyFile(places.file, policy, tests, listeners, count, tuple(sorted(f for f in faults if f.warning)))
 
 
-def _relaying(model: PolicyModel | None, places: Places) -> tuple[Relaying | None, list[Fault]]:
+def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None, list[Fault]]:
     """Read the files that `relay_domains` names, which are looked for beside the policy."""
-    if model is None or model.relay_domains is None:
+    if given is None:
         return None, []
-    given = model.relay_domains
     domains, faults = list(given.domains), list[Fault]()
     kinds = (
         ("files", given.files, relay_files.read_relay_domains),

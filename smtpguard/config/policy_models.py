@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Final, Literal
 
 from attrs import asdict
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticKnownError
 
 from ..policy.networks import Block, Peer, parse_block
@@ -210,6 +210,16 @@ class PolicyModel(Section):
     relay_domains: Annotated[RelayModel | None, BeforeValidator(_relay_domains)] = None
     rulesets: dict[str, list[RuleModel]] = {}
     tests: list[TestModel] = []
+
+
+def relay_section(data: object) -> RelayModel | None:
+    """Return `relay_domains` of a file's data, whatever else is wrong with the file; None if it is itself."""
+    if not isinstance(data, dict) or data.get("relay_domains") is None:
+        return None
+    try:
+        return RelayModel.model_validate(_relay_domains(data["relay_domains"]))
+    except ValidationError:
+        return None
 
 
 assert set(PROFILES) == {"sendmail", "rfc5321", "stig", "postfix"}  # PolicyModel.replies lists them

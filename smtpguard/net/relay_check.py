@@ -43,6 +43,8 @@ class Answer:
     said: str
     source: str = ""
     """The address that the backend saw."""
+    away: bool = False
+    """True if there was no connection at all."""
 
 
 def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str, recipient: str) -> Deferred[Answer]:
@@ -87,6 +89,7 @@ class _Asking:
         self._commands = [f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"]
         self._asked = "the connection"
         self._source = ""
+        self._reached = False
         self._found: tuple[Relaying, str] | None = None
         self._backend: BackendSide | None = None
 
@@ -95,6 +98,7 @@ class _Asking:
             backend.transport.abortConnection()
             return
         self._backend = backend
+        self._reached = True
         self._source = getattr(backend.transport.getHost(), "host", "")
 
     def backend_refused(self, fault: BackendFault) -> None:
@@ -139,4 +143,4 @@ class _Asking:
             relaying, said = self._found or (Relaying.UNKNOWN, why)
             if self._backend is not None:
                 self._backend.leave(LEAVE_SECONDS)
-            self.answer.callback(Answer(relaying, said, self._source))
+            self.answer.callback(Answer(relaying, said, self._source, away=not self._reached))

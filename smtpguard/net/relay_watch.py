@@ -176,14 +176,16 @@ class RelayWatch:
         elif Relaying.UNKNOWN in found:
             # Who was found not to relay is not turned away because one question in between went wrong,
             # unless the backend was away.
-            if self.standing is not Standing.SERVE:
+            if self.standing is not Standing.SERVE or any(answer.away for _, answer in answers):
                 self._set(Standing.WAIT)
         else:
             self._set(Standing.SERVE)
 
     def _tell(self, question: _Question, answer: Answer, enforced: bool) -> None:
-        backend = self._settings.backend.endpoint
         source = question.shown or answer.source
+        backend = self._settings.backend.endpoint
+        if ":" in source and self._settings.backend.endpoint_ipv6 is not None:
+            backend = self._settings.backend.endpoint_ipv6
         mail = f"mail from {source}" if source else "mail from the guard"
         priority = syslog.LOG_WARNING
         if answer.relaying is Relaying.REFUSES:
@@ -200,7 +202,7 @@ class RelayWatch:
             )
             priority = syslog.LOG_CRIT if enforced else syslog.LOG_WARNING
         else:
-            waits = enforced and not self._safe and self.standing is not Standing.SERVE
+            waits = enforced and not self._safe and (answer.away or self.standing is not Standing.SERVE)
             waiting = "clients get 421 until it answers" if waits else "serving all the same"
             text = (
                 f"{backend} gave no clear answer: {answer.said}; {waiting} "

@@ -58,6 +58,7 @@ class SecureTransport:
             got = self.engine.receive(ciphertext)
         except TlsFault as found:
             fault, got = found, found.before
+            self._give_up(found)
         self._pass(got.to_send)
         self._hand_on(got)
         if fault is not None:
@@ -72,11 +73,16 @@ class SecureTransport:
         if got.finished and not self._deaf:
             self._on_finished()
 
+    def _give_up(self, fault: TlsFault) -> None:
+        """Send the alert, and nothing more: behind it there is no connection that could carry it."""
+        self._pass(fault.to_send)
+        self._mute = True
+
     def _fail(self, fault: TlsFault) -> None:
+        self._give_up(fault)
         if self._deaf:
             return  # this end has left, and does not mind
-        self._pass(fault.to_send)
-        self._deaf = self._mute = True
+        self._deaf = True
         # A producer that is paused would keep Twisted from closing the connection.
         self.unregisterProducer()
         self._raw.loseConnection()

@@ -40,6 +40,7 @@ from ..smtp.phases import Awaited
 from ..tls.engine import TlsEngine
 from .backend import BackendSide, BackendUser, Unshowable
 from .client import names_of
+from .transparent import AnswersAstray, NoPortLeft
 
 Connect = Callable[[BackendUser], Deferred[Any]]
 
@@ -138,8 +139,9 @@ class Session:
         self._connecting = None
         if not self._dialogue.over:  # else it was given up
             self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
-            if not failure.check(Unshowable, ConnectBindError):  # these are about this one client
-                self.backend_away(True)
+            if not failure.check(Unshowable, ConnectBindError, NoPortLeft):  # these are about this one client
+                # No answer may be one client's matter too: then a question, as somebody else, gets one.
+                self.backend_away(not failure.check(AnswersAstray))
             self._step(self._dialogue.backend_unreachable)
 
     def backend_refused(self, fault: BackendFault) -> None:

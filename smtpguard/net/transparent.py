@@ -8,10 +8,12 @@ the source; that the replies find their way back here is a matter of routing
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, TCPTimedOutError, TimeoutError
 from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.tcp import Client, Connector
@@ -46,6 +48,14 @@ def missing(family: int) -> str:
     return ""
 
 
+class AnswersAstray(Exception):
+    """Nothing came back to the client's address: the routes are missing, at least for it, or nobody answers."""
+
+
+class NoPortLeft(Exception):
+    """The client has as many connections as its address has ports; others have their own."""
+
+
 class _TransparentClient(Client):
     def createInternetSocket(self) -> socket.socket:
         made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
@@ -67,8 +77,9 @@ class _TransparentConnector(Connector):
 class _Attempt(ClientFactory[Any]):
     noisy = False
 
-    def __init__(self, made: IProtocolFactory) -> None:
+    def __init__(self, made: IProtocolFactory, host: str, source: str) -> None:
         self._made = made
+        self._host, self._source = host, source
         self.connecting: Deferred[Any] = Deferred(lambda _: self._connector.stopConnecting())
 
     def startedConnecting(self, connector: IConnector) -> None:
@@ -81,6 +92,14 @@ class _Attempt(ClientFactory[Any]):
         return protocol
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        if reason.check(TimeoutError, TCPTimedOutError):
+            text = (
+                f"timed out, so the answers of {self._host} to {self._source} do not come back to this host (see "
+                "smtpguard-transparent up), or there are none"
+            )
+            reason = Failure(AnswersAstray(text))
+        elif isinstance(reason.value, ConnectError) and reason.value.osError == errno.EADDRNOTAVAIL:
+            reason = Failure(NoPortLeft(f"all ports of {self._source} are in use towards {self._host}"))
         self.connecting.errback(reason)
 
 
@@ -97,7 +116,7 @@ class TransparentEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """Connect; cancelling the result gives the attempt up."""
-        attempt = _Attempt(protocolFactory)
+        attempt = _Attempt(protocolFactory, self._host, self._source)
         source = (self._source, 0)
         _TransparentConnector(self._host, self._port, attempt, self._timeout, source, self._reactor).connect()
         return attempt.connecting

@@ -90,10 +90,8 @@ class _Check:
         chain = self._chain(octets) if octets is not None else []
         key = self._key(key_path, key_octets, passphrase) if key_octets is not None else None
         certificate = None
-        if chain and key is not None and self._belongs(chain, key):
+        if chain and key is not None and self._belongs(chain, key) and all(fault.warning for fault in self._faults):
             certificate = self._show(chain, key)
-        if any(not fault.warning for fault in self._faults):
-            certificate = None
         return certificate, self._faults
 
     def _read(self, path: Path, *, secret: bool) -> bytes | None:

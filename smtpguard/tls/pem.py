@@ -74,12 +74,15 @@ def read_with_mode(path: Path) -> tuple[bytes, int]:
     """Return what is in a file, and its permission bits."""
     # Not to wait for the other end of a FIFO.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            code = EISDIR if stat.S_ISDIR(status.st_mode) else ENXIO
-            raise OSError(code, "is a directory" if code == EISDIR else "is no regular file", str(path))
-        octets = file.read(FILE_OCTETS + 1)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            code, text = (EISDIR, "is a directory") if stat.S_ISDIR(mode) else (ENXIO, "is no regular file")
+            raise OSError(code, text, str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            octets = file.read(FILE_OCTETS + 1)
+    finally:
+        os.close(descriptor)
     if len(octets) > FILE_OCTETS:
         raise OSError(EFBIG, f"has more than {FILE_OCTETS} octets", str(path))
-    return octets, stat.S_IMODE(status.st_mode)
+    return octets, stat.S_IMODE(mode)

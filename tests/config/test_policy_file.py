@@ -16,7 +16,7 @@ from netaddr import IPAddress, IPNetwork
 
 from smtpguard.config import policy_file
 from smtpguard.config.faults import Faulty
-from smtpguard.config.policy_file import SHIPPED, PolicyFile, build
+from smtpguard.config.policy_file import SHIPPED, PolicyFile, build, load
 from smtpguard.config.policy_models import MAX_DELAY
 from smtpguard.config.yaml_reader import read
 from smtpguard.policy.networks import UNIX_PEER, Block, NetworkTable, Peer, parse_block
@@ -94,7 +94,7 @@ test: []
         ("rules: {}", "1:1: unknown key 'rules' (did you mean rulesets?)"),
         (
             "x: 1",
-            "1:1: unknown key 'x' (known: banner, bare_newline, budgets, early_input, networks, privacy_options, "
+            "1:1: unknown key 'x' (known: auth, banner, bare_newline, budgets, early_input, networks, privacy_options, "
             "replies, rulesets, tests, verbs)",
         ),
         ("networks: [10.0.0.0/8]", "1:11: networks: must be a mapping of `key: value`, not ['10.0.0.0/8']"),
@@ -643,3 +643,61 @@ def test_a_place_in_a_rule_names_the_file_as_it_was_given(tmp_path: Path) -> Non
     ((test, place),) = loaded.tests
     assert loaded.decide(test).verdict.rule == f"{own}:3 check_vrfy, rule 1"
     assert place == (4, 9)
+
+
+# -- relaying --------------------------------------------------------------------------------------------
+
+
+def relaying(folder: Path, text: str) -> list[str]:
+    """Return the faults and warnings of a policy that names files in `folder`."""
+    path = folder / "policy.yaml"
+    path.write_text(text + "\nrulesets: {}\n")
+    try:
+        return [str(fault).removeprefix(f"{folder}/") for fault in load(path).warnings]
+    except Faulty as error:
+        return [str(fault).removeprefix(f"{folder}/") for fault in error.faults]
+
+
+def test_relay_domains_come_from_the_policy_or_from_sendmails_own_files(tmp_path: Path) -> None:
+    """Looked for beside the policy."""
+    (tmp_path / "relay-domains").write_text("example.org\n")
+    (tmp_path / "local-host-names").write_text("mx.example.net\n")
+    (tmp_path / "access").write_text("To:example.com\tRELAY\nConnect:127 RELAY\n")
+    text = "relay_domains: {domains: a.example, files: relay-domains, local: local-host-names, access: access}"
+    assert relaying(tmp_path, text) == []
+    rules = load(tmp_path / "policy.yaml").policy
+    for domain in ("a.example", "example.org", "sub.example.org", "mx.example.net", "example.com"):
+        assert rules.relays_to(f"george@{domain}"), domain
+    for domain in ("b.a.example", "x.mx.example.net", "elsewhere.example"):
+        assert not rules.relays_to(f"george@{domain}"), domain
+    assert relaying(tmp_path, "relay_domains: relay-domains") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("relay_domains: missing", ["policy.yaml:1:16: relay_domains: missing: No such file or directory"]),
+        ("relay_domains: []", ["policy.yaml:1:16: relay_domains: no domain: outsiders could send no mail at all"]),
+        ("relay_domains: {}", ["policy.yaml:1:16: relay_domains: no domain: outsiders could send no mail at all"]),
+        ("relay_domains: 7", ["policy.yaml:1:16: relay_domains: must be a mapping of `key: value`, not 7"]),
+        ("auth: {require_tls: on}", ["policy.yaml:1:21: require_tls: must be true or false, not 'on' (write true)"]),
+    ],
+)
+def test_relay_domains_that_mean_nothing_are_a_fault(tmp_path: Path, text: str, faults: list[str]) -> None:
+    """A file that is gone must not mean that everything is relayed, nor that nothing is."""
+    assert relaying(tmp_path, text) == faults
+
+
+def test_the_faults_of_a_file_that_is_named_have_its_place(tmp_path: Path) -> None:
+    """Beside the policy's own."""
+    (tmp_path / "relay-domains").write_text("example.org\nwhat@ever\n")
+    (first, second) = relaying(tmp_path, "relay_domains: relay-domains\nx: 1")
+    assert first.startswith("policy.yaml:2:1: unknown key 'x'")
+    assert second.startswith("relay-domains:2:1: ")
+
+
+def test_tests_of_a_policy_may_suppose_tls_and_names() -> None:
+    """A name in a certificate supposes TLS."""
+    rules = "rulesets: {check_vrfy: [{tls_name: mx.test, action: forward}, {action: reply}]}"
+    assert outcome(rules, "VRFY x", tls_name=["MX.test"]) == "forward"
+    assert outcome(rules, "VRFY x", tls=True).startswith("252 ")

@@ -10,9 +10,12 @@ import pytest
 from smtpguard.config.endpoints import CLIENT_FORMS, SERVER_FORMS
 from smtpguard.config.faults import Faulty
 from smtpguard.config.fields import LONGEST_WAIT
+from smtpguard.config.policy_file import build
 from smtpguard.config.settings import Settings, load, policy_named_in
+from smtpguard.config.yaml_reader import read
 from smtpguard.policy.networks import NetworkTable
 from smtpguard.policy.rules import Policy
+from smtpguard.smtp.terms import StartTls
 
 LEAST = "listen: tcp:25\nbackend: tcp:127.0.0.1:2525\n"
 
@@ -228,3 +231,129 @@ def test_a_file_that_is_not_there_is_no_fault_of_its_content(tmp_path: Path) -> 
     """The command has another exit status for it."""
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.yaml", {})
+
+
+# -- who the client is, and TLS ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{proxy_protocol: required}", "trusted: say whose PROXY headers are believed, as in trusted: [192.0.2.1]"),
+        ("{trusted: 192.0.2.1}", "trusted: it is about PROXY headers: set proxy_protocol: required, or remove it"),
+        ("{proxy_protocol: required, trusted: [10.0.0.1/8]}", "10.0.0.1/8 has host bits set: write 10.0.0.0/8 or"),
+        ("{proxy_protocol: optional}", "proxy_protocol: 'optional' is none of none, required"),
+        ("{tls: implicit}", "tls: implicit needs certificates: write starttls: {certificates: ...} beside it"),
+        ("{tls: implicit, starttls: {passthrough: a}}", "tls: implicit needs certificates"),
+        ("{tls: implicit, starttls: {certificates: x, passthrough: a}}", "passthrough: there is no STARTTLS where"),
+        ("{starttls: {}}", "starttls: it needs `certificates`, or `passthrough`"),
+        ("{starttls: {passthrough: a, client_ca: x}}", "passphrase_file and client_ca are of no use without"),
+        ("{starttls: {certificate: x}}", "unknown key 'certificate' (did you mean certificates?)"),
+        ("{starttls: {certificates: [{key: x}]}}", "chain: is missing"),
+    ],
+)
+def test_a_listener_that_cannot_be_what_it_says_is_a_fault(file: Path, text: str, fault: str) -> None:
+    """At check, not at the first client."""
+    listener = text.replace("{", "{endpoint: tcp:25, ", 1)
+    assert fault in "\n".join(faults_of(file, f"listen: [{listener}]\nbackend: tcp:127.0.0.1:2525\n"))
+
+
+def test_headers_on_a_unix_socket_could_come_from_anybody(file: Path) -> None:
+    """Such a peer has no address that could be trusted."""
+    text = "listen: {endpoint: 'unix:/run/x', proxy_protocol: required, trusted: 192.0.2.1}\nbackend: tcp:h:25\n"
+    assert "who connects to a unix socket has no address" in faults_of(file, text)[0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "fault"),
+    [
+        ("endpoint: tcp:mx:25, identity: transparent", "identity: transparent needs the backend's address"),
+        ("endpoint: unix:/run/x, identity: transparent", "identity: transparent needs the backend's address"),
+        ("endpoint: tcp:127.0.0.1:25, identity: transparent, bind: 127.0.0.25", "the source address is the client's"),
+        ("endpoint: tcp:127.0.0.1:25:bindAddress=127.0.0.2, identity: transparent", "the source address is the client"),
+        ("endpoint: tcp:127.0.0.1:25, endpoint_ipv6: 'tcp:\\:\\:1:25'", "endpoint_ipv6 belongs to `identity: trans"),
+        ("endpoint: tcp:127.0.0.1:25, endpoint_ipv6: tcp:127.0.0.2:25, identity: transparent", "and has an IPv6 addr"),
+        ("endpoint: 'tcp:\\:\\:1:25', identity: transparent", "set backend.endpoint to an IPv4 address"),
+        ("endpoint: tcp:127.0.0.1:25, identity: xclint", "is none of none, transparent, proxy-v1, proxy-v2, xclient"),
+        ("endpoint: tcp:127.0.0.1:25, server_name: mx.test", "only `starttls: required` verifies"),
+        ("endpoint: tcp:127.0.0.1:25, starttls: opportunistic, ca: x.pem", "only `starttls: required` verifies"),
+        ("endpoint: unix:/run/x, starttls: required", "a unix socket has no name that could be verified"),
+        ("endpoint: tcp:127.0.0.1:25, starttls: yes", "'yes' is none of none, opportunistic, required"),
+    ],
+)
+def test_a_backend_that_cannot_be_told_who_the_client_is_is_a_fault(file: Path, backend: str, fault: str) -> None:
+    """Each with what to write instead."""
+    assert fault in "\n".join(faults_of(file, f"listen: tcp:2500\nbackend: {{{backend}}}\n"))
+
+
+def test_clients_of_a_family_that_the_backend_cannot_be_shown_are_a_fault(file: Path) -> None:
+    """Each of them would get a 421."""
+    backend = "backend: {endpoint: tcp:127.0.0.1:2525, identity: transparent}\n"
+    (fault,) = faults_of(file, f"listen: [tcp:25, 'tcp6:25:interface=\\:\\:']\n{backend}")
+    assert "clients of IPv6 (tcp6:25:interface=\\:\\:) cannot come to tcp:127.0.0.1:2525" in fault
+    assert "set backend.endpoint_ipv6 to an IPv6 address" in fault
+    (fault,) = faults_of(file, f"listen: unix:/run/x\n{backend}")
+    assert "clients of unix:/run/x have no address" in fault
+    both = "backend: {endpoint: tcp:127.0.0.1:2525, endpoint_ipv6: 'tcp:\\:\\:1:2525', identity: transparent}\n"
+    assert settings(file, f"listen: [tcp:25, 'tcp6:25:interface=\\:\\:']\n{both}").backend.families == {4, 6}
+
+
+def test_one_starttls_of_the_backend_cannot_be_used_twice(file: Path) -> None:
+    """Through a connection that is encrypted already nothing can be passed."""
+    text = (
+        "listen: {endpoint: tcp:25, starttls: {passthrough: a}}\nbackend: {endpoint: tcp:h:25, starttls: opportunistic}"
+    )
+    assert "passthrough: the backend's STARTTLS is used by `backend.starttls` already" in faults_of(file, text)[0]
+
+
+def test_a_network_to_pass_through_must_be_one_of_the_policy(file: Path) -> None:
+    """A name that nobody has would look like a permission."""
+    file.write_text("listen:\n  - {endpoint: tcp:25, starttls: {passthrough: [legacy, intern]}}\nbackend: tcp:h:25\n")
+    assert [str(fault) for fault in load(file, {}).faults_with(naming("internal", "legacy"))] == [
+        f"{file}:2:57: passthrough: unknown network 'intern' (did you mean internal?)"
+    ]
+
+
+def test_the_relay_check_must_ask_for_a_domain_elsewhere(file: Path) -> None:
+    """Where the guard itself refuses the rest."""
+    file.write_text("listen: tcp:25\nbackend: tcp:h:25\nrelay_check_recipient: a@example.org\n")
+    rules = build(read("relay_domains: [example.org]\nrulesets: {}", "f")).policy
+    assert [str(fault) for fault in load(file, {}).faults_with(rules)] == [
+        f"{file}:3:24: relay_check_recipient: a@example.org is in `relay_domains` of the policy: "
+        "name an address elsewhere"
+    ]
+
+
+def test_paths_begin_at_the_files_folder(file: Path) -> None:
+    """Wherever the guard is started; absolute ones stay."""
+    text = (
+        "listen:\n  - {endpoint: tcp:25, starttls: {certificates: [tls, {chain: a, key: /k}], client_ca: ca.pem}}\n"
+        "backend: {endpoint: tcp:h:25, starttls: required, ca: ca.pem}\n"
+    )
+    found = settings(file, text)
+    starttls = found.listen[0].starttls
+    assert starttls is not None
+    assert [one.chain for one in starttls.certificates] == [str(file.parent / "tls"), str(file.parent / "a")]
+    assert starttls.certificates[1].key == "/k"
+    assert starttls.client_ca == found.backend.ca == str(file.parent / "ca.pem")
+    assert found.backend.certified_name == "h"
+
+
+@pytest.mark.parametrize(
+    ("listener", "networks", "offer"),
+    [
+        ("{endpoint: tcp:25}", [], StartTls.HIDDEN),
+        ("{endpoint: tcp:25, starttls: {certificates: x}}", [], StartTls.OFFERED),
+        ("{endpoint: tcp:25, starttls: {passthrough: old}}", ["internal"], StartTls.HIDDEN),
+        ("{endpoint: tcp:25, starttls: {passthrough: old}}", ["internal", "old"], StartTls.PASSED),
+        ("{endpoint: tcp:25, starttls: {certificates: x, passthrough: [old]}}", ["old"], StartTls.PASSED),
+        ("{endpoint: tcp:25, starttls: {certificates: x, passthrough: [old]}}", [], StartTls.OFFERED),
+        ("{endpoint: tcp:465, tls: implicit, starttls: {certificates: x}}", [], StartTls.HIDDEN),
+    ],
+)
+def test_starttls_depends_on_listener_and_client(
+    file: Path, listener: str, networks: list[str], offer: StartTls
+) -> None:
+    """Passed through for the networks named, and for nobody else."""
+    found = settings(file, f"listen: {listener}\nbackend: tcp:127.0.0.1:2525\n")
+    assert found.listen[0].offers(networks) is offer

@@ -120,8 +120,8 @@ def test_a_key_in_quotes_is_the_same_key() -> None:
         (
             "a: 1\rb: 2\rc: @",
             [
-                "3:4: not readable as YAML: found character that cannot start any token while scanning for the next token "
-                "begun at 3:4"
+                "3:4: not readable as YAML: found character that cannot start any token while scanning for the "
+                "next token begun at 3:4"
             ],
         ),
         ("a: 1\rb:\r\tc: 1", ["3:1: a TAB cannot indent YAML: use spaces"]),

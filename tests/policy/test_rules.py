@@ -45,6 +45,9 @@ rulesets:
     assert said(rules, "VRFY x", OUTSIDE) == "forward"
 
 
+CERTIFIED = Facts(tls=True, tls_names=frozenset({"mx.partner.example"}))
+
+
 @pytest.mark.parametrize(
     ("condition", "facts", "listener", "matches"),
     [
@@ -67,6 +70,18 @@ rulesets:
         ("tls: true", Facts(tls=True), "", True),
         ("authenticated: true", GREETED, "", False),
         ("authenticated: true", Facts(authenticated=True), "", True),
+        ("tls_name: mx.partner.example", CERTIFIED, "", True),
+        (
+            "tls_name: ['x', '*.PARTNER.example']",
+            CERTIFIED,
+            "",
+            True,
+        ),
+        ("tls_name: '*'", Facts(tls=True), "", False),
+        ("tls_name: partner.example", CERTIFIED, "", False),
+        ("auth_failed: true", GREETED, "", False),
+        ("auth_failed: true", Facts(auth_failed=True), "", True),
+        ("auth_failed: false", Facts(auth_failed=True), "", False),
         ("listener: submission", GREETED, "submission", True),
         ("listener: [a, b]", GREETED, "submission", False),
         ("tls: false, authenticated: false, from: net, argument: 'george', greeted: true", GREETED, "", True),
@@ -264,3 +279,59 @@ def test_an_octet_above_7f_is_decided_as_in_a_session(line: str, facts: Facts, v
     """Where the server offers SMTPUTF8, and the client asked for it."""
     decision = decide(policy("rulesets: {}"), OUTSIDE, line.encode("utf-8"), Closing("guard.test"), facts)
     assert decision.verdict.action.value == verdict
+
+
+# -- what the guard itself does not let outsiders relay ------------------------------------------------
+
+RELAYING = "networks: {internal: [10.0.0.0/8]}\nrelay_domains: [example.org, .example.org]\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "peer", "facts", "expected"),
+    [
+        ("RCPT TO:<george@example.org>", OUTSIDE, GREETED, "forward"),
+        ("RCPT TO:<george@Sub.Example.ORG> NOTIFY=NEVER", OUTSIDE, GREETED, "forward"),
+        ("RCPT TO:<george@elsewhere.example>", OUTSIDE, GREETED, "550 5.7.1 Relaying denied"),
+        ("RCPT TO:<george%elsewhere.example@example.org>", OUTSIDE, GREETED, "550 5.7.1 Relaying denied"),
+        ("rcpt to:<@example.org:george@elsewhere.example>", OUTSIDE, GREETED, "550 5.7.1 Relaying denied"),
+        ("RCPT", OUTSIDE, GREETED, "550 5.7.1 Relaying denied"),
+        ("RCPT TO:<george@elsewhere.example>", INSIDE, GREETED, "forward"),
+        ("RCPT TO:<george@elsewhere.example>", OUTSIDE, Facts(authenticated=True), "forward"),
+        ("RCPT TO:<george@elsewhere.example>", OUTSIDE, Facts(auth_failed=True), "550 5.7.1 Relaying denied"),
+        ("MAIL FROM:<george@elsewhere.example>", OUTSIDE, GREETED, "forward"),
+    ],
+)
+def test_relay_domains_hold_for_outsiders(command: str, peer: Peer, facts: Facts, expected: str) -> None:
+    """Not for insiders, nor for who has authenticated."""
+    assert said(policy(RELAYING + "rulesets: {}"), command, peer, facts) == expected
+
+
+def test_a_rule_of_ones_own_for_rcpt_refuses_first_and_permits_nothing() -> None:
+    """`forward` in a rule set means: as far as the rule set is concerned."""
+    rules = policy(
+        RELAYING + "rulesets: {check_rcpt: [{argument: '*george*', action: reply, reply: 550 5.1.1 No george}, "
+        "{action: forward}]}"
+    )
+    assert said(rules, "RCPT TO:<george@elsewhere.example>", OUTSIDE) == "550 5.1.1 No george"
+    assert said(rules, "RCPT TO:<anna@elsewhere.example>", OUTSIDE) == "550 5.7.1 Relaying denied"
+    assert said(rules, "RCPT TO:<anna@example.org>", OUTSIDE) == "forward"
+
+
+def test_auth_that_requires_tls_goes_before_the_files_own_rules() -> None:
+    """And holds for insiders too."""
+    rules = policy("auth: {require_tls: true}\nrulesets: {check_auth: [{authenticated: false, action: forward}]}")
+    assert said(rules, "AUTH PLAIN", INSIDE) == "538 5.7.11 Encryption required: say STARTTLS first"
+    assert said(rules, "AUTH PLAIN", INSIDE, Facts(tls=True)) == "forward"
+    judge = rules.judge_for(INSIDE, "")
+    assert not judge.may_forward(b"AUTH", GREETED)
+    assert judge.may_forward(b"AUTH", Facts(tls=True))
+
+
+def test_a_keyword_that_only_a_failed_auth_would_hide_is_shown() -> None:
+    """It may yet come to that, and until then the verb is forwarded."""
+    rules = policy("rulesets: {check_etrn: [{auth_failed: true, action: reply}, {action: forward}]}")
+    assert rules.judge_for(OUTSIDE, "").may_forward(b"ETRN", GREETED)
+    assert not rules.judge_for(OUTSIDE, "").may_forward(b"ETRN", Facts(auth_failed=True))
+    rules = policy("rulesets: {check_etrn: [{tls_name: '*', action: forward}, {action: reply}]}")
+    assert not rules.judge_for(OUTSIDE, "").may_forward(b"ETRN", Facts(tls=True))
+    assert rules.judge_for(OUTSIDE, "").may_forward(b"ETRN", Facts(tls=True, tls_names=frozenset({"mx.test"})))

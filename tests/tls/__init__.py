@@ -1,0 +1,1 @@
+"""TLS: connections over octets, contexts, certificates."""
