@@ -14,7 +14,7 @@ from smtpguard.journal import lines
 from smtpguard.journal.ids import SessionIds
 from smtpguard.journal.lines import SHOWN_OCTETS, Client, Level, Line, Style, host_name, printable
 from smtpguard.policy.networks import UNIX_PEER, Peer
-from smtpguard.smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
+from smtpguard.smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
 from smtpguard.smtp.grammar import Command, Fault, parse
 from smtpguard.smtp.replies import Reply
 from smtpguard.smtp.verdict import Action, Verdict
@@ -296,3 +296,53 @@ def test_session_ids_have_the_shape_of_sendmails_and_differ() -> None:
     assert {one[:6] for one in made} == {made[0][:6]}
     assert SessionIds(lambda: 1783243062.5, pid=15118).next()[:6] != made[0][:6]
     assert made[0][:6] == "6659Hf"  # 5 July 2026, 09:17:41 UTC: years modulo 60, months from 0
+
+
+# -- TLS and AUTH ------------------------------------------------------------------------------------------
+
+
+def test_tls_is_logged_in_sendmails_form() -> None:
+    """What its own STARTTLS writes at LogLevel 9, with the names that were verified."""
+    line = lines.secured(NAMED, "TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, frozenset())
+    assert line.text == (
+        "STARTTLS=server, relay=there.domain [123.45.67.89], version=TLSv1.3, verify=NO, "
+        "cipher=TLS_AES_256_GCM_SHA384, bits=256/256"
+    )
+    line = lines.secured(NAMED, "TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256", 128, frozenset({"b.test", "a.test"}))
+    assert line.text.endswith(", verify=OK, cipher=ECDHE-RSA-AES128-GCM-SHA256, bits=128/128, cert=a.test b.test")
+    assert (line.level, line.fields["names"]) == (Level.SUMMARY, "a.test b.test")
+
+
+def test_a_failed_handshake_and_a_tunnel_are_logged() -> None:
+    """A tunnel at the level of violations: nobody looks any more."""
+    assert lines.insecure(NAMED, "no shared cipher").text == (
+        "STARTTLS=server, error: accept failed, reason=no shared cipher, relay=there.domain [123.45.67.89]"
+    )
+    line = lines.uninspected(NAMED)
+    assert line.text == "there.domain [123.45.67.89]: STARTTLS passed through: the rest of the session is uninspected"
+    assert line.level == Level.VIOLATION
+
+
+@pytest.mark.parametrize(
+    ("event", "text", "level"),
+    [
+        (Authenticated("PLAIN", True), "AUTH=server, relay=there.domain [123.45.67.89], mech=PLAIN", Level.SUMMARY),
+        (
+            Authenticated("", False),
+            "AUTH failure (UNKNOWN): authentication failure (535), relay=there.domain [123.45.67.89]",
+            Level.COMMAND,
+        ),
+    ],
+)
+def test_the_outcome_of_auth_is_logged_and_nothing_of_what_was_sent(
+    event: Authenticated, text: str, level: int
+) -> None:
+    """In sendmail's forms, which log filters know."""
+    line = lines.authenticated(event, NAMED)
+    assert (line.text, line.level) == (text, level)
+
+
+def test_what_came_in_place_of_a_proxy_header_is_escaped() -> None:
+    """It may be anything."""
+    line = lines.turned_away(NAMED, "no PROXY header: no", b"\x1b[2J\n<0>x")
+    assert line.text == r"rejecting connection from there.domain [123.45.67.89]: no PROXY header: no: \033[2J\n<0>x"
