@@ -149,7 +149,7 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if value is PydanticUndefined:
         return "(required)"
-    if isinstance(value, BaseModel) or value in ("", [], {}):
+    if isinstance(value, BaseModel) or value in (None, "", [], {}):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
