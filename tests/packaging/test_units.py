@@ -144,3 +144,64 @@ def test_the_guard_serves_the_socket_that_the_unit_names(tmp_path: Path) -> None
         finally:
             process.kill()
             process.wait()
+
+
+# -- the drop-in for transparent connections ---------------------------------------------------------------
+
+DROP_IN = "smtpguard.service.d/transparent.conf"
+ROUTES = UNITS / "smtpguard-transparent"
+
+
+@pytest.fixture
+def transparent(installed: Path) -> Path:
+    """The service with the drop-in."""
+    (installed / "smtpguard.service.d").mkdir()
+    text = (UNITS / DROP_IN).read_text().replace("/usr/local/libexec/smtpguard-transparent", "/bin/true")
+    (installed / DROP_IN).write_text(text)
+    return installed
+
+
+def test_systemd_takes_the_drop_in(transparent: Path) -> None:
+    """And the service stays as little exposed as it was told to be."""
+    assert analyze("verify", str(transparent / "smtpguard.service")) == ""
+    said = analyze("security", "--offline=true", str(transparent / "smtpguard.service"))
+    found = re.search(r"Overall exposure level for smtpguard\.service: ([0-9.]+)", said)
+    assert found is not None
+    assert float(found[1]) <= 2.0
+
+
+def test_the_drop_in_adds_one_capability_and_the_routes() -> None:
+    """Set up before the start, with the rights for that, and taken back however the service ended."""
+    drop_in = unit(DROP_IN)
+    assert drop_in["AmbientCapabilities"] == drop_in["CapabilityBoundingSet"] == ["CAP_NET_ADMIN"]
+    assert drop_in["ExecStartPre"] == ["+/usr/local/libexec/smtpguard-transparent up"]
+    assert drop_in["ExecStopPost"] == ["+/usr/local/libexec/smtpguard-transparent down"]
+
+
+def routes(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(ROUTES), *arguments], capture_output=True, text=True)
+
+
+def test_the_script_shows_what_it_would_run() -> None:
+    """The four commands for a server on the same host, or two for one elsewhere."""
+    assert routes("show").stdout.splitlines() == [
+        "ip -4 rule add from 127.0.0.0/8 iif lo table 123 preference 123",
+        "ip -4 route replace local 0.0.0.0/0 dev lo table 123",
+        "ip -6 rule add from ::1/128 iif lo table 123 preference 123",
+        "ip -6 route replace local ::/0 dev lo table 123",
+    ]
+    assert routes("show", "192.0.2.25@eth1:2525").stdout.splitlines() == [
+        "ip -4 rule add from 192.0.2.25/32 iif eth1 ipproto tcp sport 2525 table 123 preference 123",
+        "ip -4 route replace local 0.0.0.0/0 dev lo table 123",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("start",), ("up", "mx.test"), ("up", "127.0.0.1; reboot")])
+def test_the_script_takes_nothing_else(arguments: tuple[str, ...]) -> None:
+    """It is run by root."""
+    assert routes(*arguments).returncode == os.EX_USAGE
+
+
+def test_a_reload_reads_certificates_again() -> None:
+    """SIGHUP, as the guard takes it."""
+    assert unit("smtpguard.service")["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
