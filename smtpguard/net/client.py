@@ -81,12 +81,12 @@ class Host(Protocol):
         """Return the log of a client that is known by now."""
 
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
-        """Say whether a client that is known by now gets a session; if not, it has been told why."""
+        """Keep a place for a client that is known by now; False if there is none, and it has been told why."""
 
     def session_for(
         self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts
     ) -> ClientSession | None:
-        """Make the session."""
+        """Make the session, or None if there can be none any more."""
 
     def call_later(self, seconds: float, act: Any) -> IDelayedCall:
         """Set a timer."""
@@ -114,6 +114,11 @@ class ClientSide(protocol.Protocol):
         self._client: Client | None = None
         self._journal: SessionJournal | None = None
         self._timer: IDelayedCall | None = None
+
+    @property
+    def speaks_tls(self) -> bool:
+        """True if what is written now goes through TLS."""
+        return self._secure is not None and self._secure.engine.established
 
     # -- what the transport tells --------------------------------------------------------------------
 

@@ -52,6 +52,8 @@ class Reception:
         self._policy = policy
         self._backend = backend
         self._ids = SessionIds()
+        self._places: dict[ClientSide, Peer] = {}
+        """Whose place each connection takes, from when its client is known."""
         self._of_peer: Counter[Peer] = Counter()
         self._terms = settings.terms
 
@@ -59,13 +61,19 @@ class Reception:
 
     def arrived(self, side: ClientSide) -> bool:
         self.arriving.add(side)
-        if len(self.sessions) + len(self.arriving) <= self._limits.sessions or not self._silent(side):
+        silent = side.doorway.proxied or side.doorway.implicit
+        if len(self.sessions) + len(self.arriving) <= self._limits.sessions or not silent:
             return True
         side.abort()
         return False
 
     def gone(self, side: ClientSide) -> None:
         self.arriving.discard(side)
+        peer = self._places.pop(side, None)
+        if peer is not None:
+            self._of_peer[peer] -= 1
+            if not self._of_peer[peer]:
+                del self._of_peer[peer]
 
     def call_later(self, seconds: float, act: Any) -> IDelayedCall:
         later: IDelayedCall = self._reactor.callLater(seconds, act)
@@ -76,19 +84,18 @@ class Reception:
 
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
         refusal = self._no_room(client.peer)
-        if refusal is None:
-            return True
-        reply, why = refusal
+        if refusal is not None:
+            self._turn_away(side, journal, *refusal)
+            return False
+        self._places[side] = client.peer
+        self._of_peer[client.peer] += 1
+        return True
+
+    def _turn_away(self, side: ClientSide, journal: SessionJournal, reply: Reply, why: str) -> None:
         journal.turned_away(why)
-        if not side.doorway.implicit:
+        if not side.doorway.implicit or side.speaks_tls:
             side.transport.write(reply.octets)
         side.transport.loseConnection()
-        return False
-
-    @staticmethod
-    def _silent(side: ClientSide) -> bool:
-        """True where nothing can be said to a client that has just come."""
-        return side.doorway.proxied or side.doorway.implicit
 
     def _no_room(self, peer: Peer) -> tuple[Reply, str] | None:
         if self.closed_because is not None:
@@ -108,7 +115,10 @@ class Reception:
 
     # -- the session ---------------------------------------------------------------------------------
 
-    def session_for(self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts) -> Session:
+    def session_for(self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts) -> Session | None:
+        if self.closed_because is not None:  # since it was admitted, while it shook hands
+            self._turn_away(side, journal, self.closing.unavailable, self.closed_because)
+            return None
         self.arriving.discard(side)
         peer, label = client.peer, side.doorway.label
         journal.connected(label)
@@ -116,16 +126,9 @@ class Reception:
         terms = self._policy.terms_for(peer, evolve(self._terms, starttls=offer))
         dialogue = Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts)
 
-        def ended(session: Session) -> None:
-            self.sessions.discard(session)
-            self._of_peer[peer] -= 1
-            if not self._of_peer[peer]:
-                del self._of_peer[peer]
-
-        session = Session(dialogue, journal, self._timeouts, self._reactor, side, ended)
+        session = Session(dialogue, journal, self._timeouts, self._reactor, side, self.sessions.discard)
         session.backend_away = lambda gone: self.backend_away(gone)
         self.sessions.add(session)
-        self._of_peer[peer] += 1
         session.begin(lambda user: self._backend.connect(user, client))
         return session
 

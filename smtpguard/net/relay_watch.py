@@ -30,7 +30,7 @@ from .relay_check import Answer, Relaying, ask
 ASK_AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Between questions to a backend that gives no answer, or the wrong one; the last one goes on."""
 LOST_SECONDS: Final = 10.0
-"""A connection that breaks may be due to its client, so no more than one in this time leads to a question."""
+"""A connection that fails may be due to its client, so no more than one in this time leads to a question."""
 DOCUMENTATION: Final = {
     4: ("192.0.2.1", "198.51.100.1", "203.0.113.1"),  # RFC 5737
     6: ("2001:db8::1", "3fff::1"),  # RFC 3849, RFC 9637
@@ -110,16 +110,26 @@ class RelayWatch:
         self._ask()
 
     def backend_away(self, gone: bool) -> None:
-        """No connection to the backend could be made (`gone`), or one broke."""
-        if gone and self.standing is Standing.SERVE and not self._safe and self._settings.relay_check == "enforce":
-            self._journal.service(
-                "relay check: the mail server is away; clients get 421 until it has been asked again",
-                syslog.LOG_WARNING,
-            )
-            self._said.clear()
-            self._set(Standing.WAIT)
-        if gone or self._reactor.seconds() - self._asked_at > LOST_SECONDS:
+        """No connection to the backend could be made (`gone`), or one broke.
+
+        Under `transparent` it may be that only this one client cannot be connected for; so what the guard
+        finds when it asks counts, and no client can have it asked more often than LOST_SECONDS say.
+        """
+        certain = gone and self._settings.backend.identity != "transparent"
+        if certain:
+            self._wait()
+        if certain or self._reactor.seconds() - self._asked_at > LOST_SECONDS:
             self.ask()
+
+    def _wait(self) -> None:
+        """The backend is away; what comes back may be another one."""
+        if self.standing is not Standing.SERVE or self._safe or self._settings.relay_check != "enforce":
+            return
+        self._journal.service(
+            "relay check: the mail server is away; clients get 421 until it has been asked again", syslog.LOG_WARNING
+        )
+        self._said.clear()
+        self._set(Standing.WAIT)
 
     def stop(self) -> None:
         """Ask no more."""

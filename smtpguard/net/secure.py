@@ -38,7 +38,8 @@ class SecureTransport:
         """Nothing is handed on any more."""
         self._mute = False
         """Nothing is sent any more."""
-        self._has_producer = False
+        # One that was registered before TLS began goes on.
+        self._has_producer = getattr(raw, "producer", None) is not None
 
     # -- from the peer -----------------------------------------------------------------------------
 

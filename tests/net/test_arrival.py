@@ -304,3 +304,25 @@ def test_who_is_turned_away_hears_nothing_in_clear_where_tls_is_expected(
     _, wire = entrance.connect()
     assert wire.disconnecting
     assert wire.take() == b""
+
+
+def test_handshakes_that_are_not_done_count_for_their_client(tmp_path: Any) -> None:
+    """Else an address could have as many sessions as it can begin handshakes before the first is done."""
+    entrance = encrypted(tmp_path, proxy_protocol="none", trusted=[], limits=Limits(sessions_per_address=1))
+    side, _ = entrance.connect("203.0.113.9")
+    _, second = entrance.connect("203.0.113.9")
+    _, other = entrance.connect("203.0.113.8")
+    assert (second.disconnecting, second.take(), other.disconnecting) == (True, b"", False)
+    side.connectionLost()
+    assert not entrance.connect("203.0.113.9")[1].disconnecting
+
+
+def test_what_changed_during_a_handshake_counts(tmp_path: Any) -> None:
+    """Then there is TLS to say it in."""
+    entrance = encrypted(tmp_path, proxy_protocol="none", trusted=[])
+    side, wire = entrance.connect()
+    client = TlsClient(side, wire)
+    entrance.reception.closed_because = "no answer"
+    client.pump()
+    assert client.plain.startswith(b"421 4.3.2 guard.test Mail server not available")
+    assert (wire.disconnecting, entrance.shown()) == (True, [])

@@ -21,6 +21,7 @@ from .stage import Wire
 
 DENIED = "550 5.7.1 Relaying denied"
 RELAYS = "250 2.1.5 ok"
+LISTEN = "tcp:2500:interface=127.0.0.1"
 
 
 class Backend:
@@ -49,7 +50,7 @@ class Stage:
 
     def __init__(self, rcpt: str | None, *, rules: str = "rulesets: {}", **settings: Any) -> None:
         backend = {"endpoint": "tcp:127.0.0.1:25", **settings.pop("backend", {})}
-        self.settings = Settings.model_validate({"listen": "tcp:2500", "backend": backend, **settings})
+        self.settings = Settings.model_validate({"listen": LISTEN, "backend": backend, **settings})
         self.backend = Backend(rcpt, self.settings.backend.identity)
         self.clock = Clock()
         self._log = io.StringIO()
@@ -134,6 +135,22 @@ def test_a_connection_that_breaks_leads_to_a_question_and_turns_nobody_away() ->
         stage.watch.backend_away(False)
     assert len(stage.backend.asked) == 2
     assert stage.watch.standing is Standing.SERVE
+
+
+def test_under_transparent_one_client_for_whom_nothing_connects_turns_nobody_away() -> None:
+    """The answers to its address may take another way; whether the server is away shows when it is asked."""
+    stage = Stage(DENIED, backend={"identity": "transparent"})
+    stage.start()
+    stage.clock.advance(11)
+    for _ in range(50):
+        stage.watch.backend_away(True)
+    assert len(stage.backend.asked) == 2
+    assert stage.changes == [Standing.SERVE]
+    stage.backend.rcpt = None
+    stage.clock.advance(11)
+    stage.watch.backend_away(True)
+    assert stage.changes == [Standing.SERVE, Standing.WAIT]
+    assert "clients get 421 until it answers" in stage.log()
 
 
 def test_one_unclear_answer_in_between_turns_nobody_away() -> None:
