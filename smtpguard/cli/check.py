@@ -35,18 +35,27 @@ def check(config: str | None, policy: str | None) -> int:
             faults.extend(loaded.faults_with(checked.policy))
             faults.extend(checked.faults_with(listener.label for listener in loaded.settings.listen))
         faults.extend(_report(checked))
-        if loaded is not None:
-            for warning in tls_settings.load(loaded.settings).warnings:
-                click.echo(str(warning), err=True)
     except Faulty as error:
         faults.extend(error.faults)
     finally:  # also where the policy is missing
+        faults.extend(_certificates(loaded))
         for fault in faults:
             click.echo(str(fault), err=True)
     if loaded is not None and not faults:
         click.echo(f"{config}: ok")
         _explain_profile(loaded.settings.terms.profile)
     return os.EX_CONFIG if faults else os.EX_OK
+
+
+def _certificates(loaded: Loaded | None) -> list[Fault]:
+    """Read every certificate that the settings name; tell the warnings, and return the faults."""
+    try:
+        warnings = tls_settings.load(loaded.settings).warnings if loaded is not None else ()
+    except Faulty as error:
+        return list(error.faults)
+    for warning in warnings:
+        click.echo(str(warning), err=True)
+    return []
 
 
 def _explain_profile(profile: Profile) -> None:

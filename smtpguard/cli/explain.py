@@ -29,7 +29,9 @@ from ..smtp.verdict import Action, Facts
     "--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.  [default: internal-vrfy]"
 )
 @click.option("--from", "source", required=True, metavar="ADDRESS", help="The client's address.")
-@click.option("--listener", default="", help="Name of the listener that took the connection.")
+@click.option(
+    "--listener", default="", help="Name of the listener that took the connection.  [default: with --config, the first]"
+)
 @click.option("--ehlo/--no-ehlo", default=True, show_default=True, help="EHLO was said before.")
 @click.option("--tls", is_flag=True, help="The connection is encrypted.")
 @click.option("--tls-name", multiple=True, metavar="NAME", help="A name in the client's verified certificate.")

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from ..config import policy_file, settings
 from ..config.endpoints import parse_client, parse_server
-from ..config.faults import Faulty
+from ..config.faults import Fault, Faulty
 from ..config.policy_file import PolicyFile
 from ..config.settings import Settings
 from ..journal.journal import Journal
@@ -82,18 +82,21 @@ def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, Policy
     Raises Faulty, or OSError for a file that cannot be read.
     """
     loaded = settings.load(config, flags)
-    policy = policy_file.load(policy_file.find(loaded.settings.policy))
-    faults = [
-        *loaded.faults_with(policy.policy),
-        *policy.faults_with(listener.label for listener in loaded.settings.listen),
-        *policy.failures(),
-    ]
-    tls = LoadedTls((), None)
+    faults: list[Fault] = []
+    policy: PolicyFile | None = None
+    tls: LoadedTls | None = None
+    try:
+        policy = policy_file.load(policy_file.find(loaded.settings.policy))
+        faults += loaded.faults_with(policy.policy)
+        faults += policy.faults_with(listener.label for listener in loaded.settings.listen)
+        faults += policy.failures()
+    except Faulty as error:
+        faults += error.faults
     try:
         tls = tls_settings.load(loaded.settings)
     except Faulty as error:
-        faults.extend(error.faults)
-    if faults:
+        faults += error.faults
+    if faults or policy is None or tls is None:
         raise Faulty(faults)
     for warning in (*policy.warnings, *tls.warnings):
         click.echo(str(warning), err=True)
@@ -131,7 +134,10 @@ def serve(
 def _reload(service: Service, loaded: Settings) -> None:
     """Read the certificates again; with any fault, what is in use stays in use."""
     try:
-        service.reload(tls_settings.load(loaded))
+        tls = tls_settings.load(loaded)
+        for warning in tls.warnings:
+            service.journal.service(str(warning), syslog.LOG_WARNING)
+        service.reload(tls)
     except Faulty as error:
         for fault in error.faults:
             service.journal.service(str(fault), syslog.LOG_ERR)
