@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
-NAMES: Final = ("line", "reply", "content", "bdat", "dialogue", "policy", "settings")
+NAMES: Final = ("line", "reply", "content", "bdat", "dialogue", "policy", "settings", "header", "recipient")
 HERE: Final = Path(__file__).parent
 FOUND: Final = HERE / "found"
 """Data that once made a target fail: TARGET-KIND-HASH.bin, each replayed by the tests."""

@@ -20,6 +20,9 @@ import pytest
 from attrs import evolve
 
 from smtpguard.config.faults import Fault, Faulty
+from smtpguard.identity.origin import Origin
+from smtpguard.identity.proxy_protocol import HeaderFault, HeaderReader
+from smtpguard.policy.networks import Peer
 from smtpguard.smtp.content import Content
 from smtpguard.smtp.dialogue import Dialogue
 from smtpguard.smtp.effects import Close, ToBackend, ToClient
@@ -42,6 +45,8 @@ LEAST = {
     "dialogue": (100, 700),
     "policy": (400, 430),
     "settings": (250, 250),
+    "header": (200, 200),
+    "recipient": (1000, 60),
 }
 
 
@@ -195,6 +200,24 @@ class Patient(Dialogue):
         return []
 
 
+class Trusting(HeaderReader):
+    """Takes whatever address it finds for the client's."""
+
+    def feed(self, octets: bytes) -> Any:
+        header = super().feed(octets)
+        return header and evolve(header, origin=Origin(Peer.parse("127.0.0.1"), 25, None, 0))
+
+
+class Waiting(HeaderReader):
+    """Never gives up."""
+
+    def feed(self, octets: bytes) -> Any:
+        try:
+            return super().feed(octets)
+        except HeaderFault:
+            return None
+
+
 def raising(error: Exception) -> Callable[..., Any]:
     def function(*_: object, **__: object) -> Any:
         raise error
@@ -263,6 +286,14 @@ BROKEN: dict[str, tuple[str, str, Any]] = {
         "smtpguard.policy.rules.ClientJudge.judge",
         lambda judge, command, facts: Verdict(Action.FORWARD),
     ),
+    "anybody is 127.0.0.1": ("header", "tests.guided.header.HeaderReader", Trusting),
+    "waits for a header that cannot come": ("header", "tests.guided.header.HeaderReader", Waiting),
+    "the last at sign decides": (
+        "recipient",
+        "smtpguard.policy.relaying.RelayDomains.accepts",
+        lambda domains, argument: argument.rpartition(b"@")[2].startswith(b"example.org>"),
+    ),
+    "a route is a path": ("recipient", "smtpguard.policy.relaying._is_plain", lambda local_part: True),
     "a file that cannot be read": ("settings", "tests.guided.settings.load", raising(OSError(36, "too long"))),
     "an endpoint of two lines": (
         "settings",
