@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 
-# What the tests run.  libsasl2-modules: AUTH PLAIN and LOGIN of sendmail; systemd: systemd-analyze.
-DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks nmap \
+# What the tests run.  libsasl2-modules: AUTH PLAIN and LOGIN of sendmail; libnet-ssleay-perl: TLS of swaks;
+# haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze.
+DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks libnet-ssleay-perl nmap haproxy \
 	util-linux mount hostname iproute2 systemd
 
 # Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.

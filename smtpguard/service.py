@@ -123,7 +123,7 @@ class Service:
             return
         # It has become a relay while it was in use: mail in transfer gets through, and then nothing more.
         for session in list(self.reception.sessions):
-            session.drain()
+            session.drain_or_stop()
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ import click
 from ..config import policy_file, settings
 from ..config.faults import Fault, Faulty
 from ..config.policy_file import PolicyFile
-from ..config.settings import Loaded
+from ..config.settings import Loaded, Settings
+from ..net.sockets import no_transparency
 from ..smtp.profiles import Profile
 from ..tls import settings as tls_settings
 
@@ -34,11 +35,15 @@ def check(config: str | None, policy: str | None) -> int:
         if loaded is not None:
             faults.extend(loaded.faults_with(checked.policy))
             faults.extend(checked.faults_with(listener.label for listener in loaded.settings.listen))
+            for warning in loaded.warnings_with(checked.policy):
+                click.echo(str(warning), err=True)
         faults.extend(_report(checked))
     except Faulty as error:
         faults.extend(error.faults)
     finally:  # also where the policy is missing
-        faults.extend(_certificates(loaded))
+        if loaded is not None:
+            faults.extend(_certificates(loaded.settings))
+            faults.extend(_capabilities(loaded))
         for fault in faults:
             click.echo(str(fault), err=True)
     if loaded is not None and not faults:
@@ -47,10 +52,19 @@ def check(config: str | None, policy: str | None) -> int:
     return os.EX_CONFIG if faults else os.EX_OK
 
 
-def _certificates(loaded: Loaded | None) -> list[Fault]:
+def _capabilities(loaded: Loaded) -> list[Fault]:
+    """Return what this process may not do, and the service, which is checked as it will be run, must."""
+    backend = loaded.settings.backend
+    if backend.identity != "transparent":
+        return []
+    missing = {*map(no_transparency, backend.families)} - {""}
+    return [loaded.places.fault(("backend", "identity"), text) for text in sorted(missing)]
+
+
+def _certificates(wanted: Settings) -> list[Fault]:
     """Read every certificate that the settings name; tell the warnings, and return the faults."""
     try:
-        warnings = tls_settings.load(loaded.settings).warnings if loaded is not None else ()
+        warnings = tls_settings.load(wanted).warnings
     except Faulty as error:
         return list(error.faults)
     for warning in warnings:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -28,6 +29,8 @@ from ..tls.settings import LoadedTls
 DESCRIPTORS_BESIDE: Final = 64
 """Descriptors that are no session's: listeners, the log, the event loop, look-ups of names."""
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+HELD_SIGNALS: Final = STOP_SIGNALS | {signal.SIGHUP}
+"""They wait from the beginning until there is something to stop, or to reload."""
 
 
 def _each(parse: Callable[[str], object]) -> Callable[..., Any]:
@@ -70,6 +73,7 @@ def run_guard(
     config: str | None, listen: tuple[str, ...], backend: str | None, policy: str | None, relay_check: str | None
 ) -> int:
     """Serve clients, in front of a mail server."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # without a handler it would end the process
     if config is None and not (listen and backend):
         raise click.UsageError("give --listen and --backend, or --config with a settings file")
     flags = {"listen": list(listen), "backend": backend, "policy": policy, "relay_check": relay_check}
@@ -98,7 +102,7 @@ def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, Policy
         faults += error.faults
     if faults or policy is None or tls is None:
         raise Faulty(faults)
-    for warning in (*policy.warnings, *tls.warnings):
+    for warning in (*policy.warnings, *loaded.warnings_with(policy.policy), *tls.warnings):
         click.echo(str(warning), err=True)
     return loaded.settings, policy, tls
 
@@ -116,8 +120,7 @@ def serve(
     """
     from twisted.internet import reactor  # noqa: TID251 - the one place that starts one
 
-    # A stop that is asked for while we start waits until there is something to stop.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
     descriptors = _raise_descriptor_limit()
     loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
     service = Service(reactor, loaded, policy, tls or tls_settings.load(loaded))
@@ -131,17 +134,42 @@ def serve(
     return _until_done(reactor, service, loaded, started)
 
 
-def _reload(service: Service, loaded: Settings) -> None:
-    """Read the certificates again; with any fault, what is in use stays in use."""
-    try:
-        tls = tls_settings.load(loaded)
+class Reload:
+    """SIGHUP: reads the certificates again, in a thread; with any fault, what is in use stays in use.
+
+    What is asked for while they are read is done behind it, once.
+    """
+
+    def __init__(self, reactor: Any, service: Service, loaded: Settings) -> None:
+        self._reactor = reactor
+        self._service = service
+        self._loaded = loaded
+        self._reading = self._again = False
+
+    def __call__(self) -> None:
+        if self._reading:
+            self._again = True
+            return
+        self._reading = True
+        reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), tls_settings.load, self._loaded)
+        reading.addCallbacks(self._read, self._failed).addBoth(lambda _: self._done())
+
+    def _read(self, tls: LoadedTls) -> None:
         for warning in tls.warnings:
-            service.journal.service(str(warning), syslog.LOG_WARNING)
-        service.reload(tls)
-    except Faulty as error:
-        for fault in error.faults:
-            service.journal.service(str(fault), syslog.LOG_ERR)
-        service.journal.service("SIGHUP: the certificates in use stay in use", syslog.LOG_ERR)
+            self._service.journal.service(str(warning), syslog.LOG_WARNING)
+        self._service.reload(tls)
+
+    def _failed(self, failure: Failure) -> None:
+        faults = failure.value.faults if isinstance(failure.value, Faulty) else [failure.getErrorMessage()]
+        for fault in faults:
+            self._service.journal.service(str(fault), syslog.LOG_ERR)
+        self._service.journal.service("SIGHUP: the certificates in use stay in use", syslog.LOG_ERR)
+
+    def _done(self) -> None:
+        self._reading = False
+        if self._again:
+            self._again = False
+            self()
 
 
 def _until_done(
@@ -165,8 +193,9 @@ def _until_done(
         starting.addErrback(failed)
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(_reload, service, loaded))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        reload = Reload(reactor, service, loaded)
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     reactor.callWhenRunning(start)
     reactor.run(installSignalHandlers=False)

@@ -5,8 +5,9 @@ Contract: a pydantic model; nothing is connected to.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -14,6 +15,10 @@ from ..smtp.profiles import PROFILES
 from .endpoints import parse_client
 from .fields import Address, ClientEndpoint, FilePath, flag
 from .models import Section
+
+_HOST_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+)
 
 
 def _bind_by_network(value: object) -> object:
@@ -97,8 +102,11 @@ class Backend(Section):
     def _verifiable(self) -> Backend:
         if self.starttls != "required" and (self.server_name or self.ca):
             raise ValueError("server_name and ca: only `starttls: required` verifies: set it, or remove them")
-        if self.starttls == "required" and not self.certified_name:
+        name = self.certified_name
+        if self.starttls == "required" and not name:
             raise ValueError("starttls: a unix socket has no name that could be verified: set `server_name`")
+        if self.starttls != "none" and name and not family_of(name) and not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"server_name: no certificate can have the name {name!r}: write it as mx.example.org")
         return self
 
     @model_validator(mode="after")

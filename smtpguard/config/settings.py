@@ -19,7 +19,7 @@ from ..smtp.bounds import Bounds
 from ..smtp.profiles import PROFILES
 from ..smtp.terms import Terms
 from .backend import Backend, is_loopback
-from .endpoints import parse_client, parse_server
+from .endpoints import Endpoint, parse_client, parse_server
 from .faults import Fault, Faulty, Known
 from .fields import Address, FilePath, Listed, Octets, Seconds, flag, unit, wrapped
 from .listener import Listener
@@ -133,13 +133,14 @@ class Settings(Section):
     @model_validator(mode="after")
     def _reachable(self) -> Settings:
         """Every client must be one that the backend can be shown."""
-        if self.backend.identity != "transparent":
+        if self.backend.identity not in ("transparent", "proxy-v1", "proxy-v2"):
             return self
         for listener in self.listen:
             if not listener.family and listener.proxy_protocol == "none":
-                raise ValueError(
-                    f"listen: under `identity: transparent` clients of {listener.endpoint} have no address"
-                )
+                identity = self.backend.identity
+                raise ValueError(f"listen: under `identity: {identity}` clients of {listener.endpoint} have no address")
+            if self.backend.identity != "transparent":
+                continue
             if listener.family and listener.family not in self.backend.families:
                 version, other = listener.family, "endpoint_ipv6" if listener.family == 6 else "endpoint"
                 raise ValueError(
@@ -150,29 +151,16 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _inspectable(self) -> Settings:
-        passing = any(listener.starttls and listener.starttls.passthrough for listener in self.listen)
-        if passing and self.backend.starttls != "none":
+        if self.passes_starttls and self.backend.starttls != "none":
             raise ValueError("passthrough: the backend's STARTTLS is used by `backend.starttls` already: choose one")
         return self
 
     @model_validator(mode="after")
     def _not_itself(self) -> Settings:
-        backend = parse_client(self.backend.endpoint)
-        if backend.kind == "unix":
-            own = [e for e in map(parse_server, self._endpoints) if e.kind == "unix"]
-            if any(e.option("address", 0) == backend.option("path", 0) for e in own):
-                raise ValueError("backend: it is a listener of this guard: name the mail server")
-            return self
-        host, port = backend.option("host", 0) or "", backend.option("port", 1)
-        for endpoint in map(parse_server, self._endpoints):
-            interface = endpoint.option("interface") or ""
-            everywhere = interface in ("", "0.0.0.0", "::") and (host == "localhost" or is_loopback(host))
-            if (
-                endpoint.kind in ("tcp", "tcp6")
-                and port == endpoint.option("port", 0)
-                and (everywhere or host == interface)
-            ):
-                raise ValueError(f"backend: {self.backend.endpoint} is a listener of this guard: name the mail server")
+        for text in filter(None, (self.backend.endpoint, self.backend.endpoint_ipv6)):
+            backend = parse_client(text)
+            if any(_is_reached_by(backend, parse_server(own)) for own in self._endpoints):
+                raise ValueError(f"backend: {text} is a listener of this guard: name the mail server")
         return self
 
     @property
@@ -190,8 +178,24 @@ class Settings(Section):
         return next((one for one in self.listen if name in ("", one.label)), None)
 
     @property
+    def passes_starttls(self) -> bool:
+        """True if the STARTTLS of some clients goes to the backend, so that no rule holds behind it."""
+        return any(listener.starttls and listener.starttls.passthrough for listener in self.listen)
+
+    @property
     def _endpoints(self) -> list[str]:
         return [listener.endpoint for listener in self.listen]
+
+
+def _is_reached_by(backend: Endpoint, listener: Endpoint) -> bool:
+    """True if who connects to `backend` comes to `listener`."""
+    if backend.kind == "unix" or listener.kind == "unix":
+        path = backend.option("path", 0)
+        return backend.kind == listener.kind and path == listener.option("address", 0)
+    host, interface = backend.option("host", 0) or "", listener.option("interface") or ""
+    everywhere = interface in ("", "0.0.0.0", "::") and (host == "localhost" or is_loopback(host))
+    same_port = backend.option("port", 1) == listener.option("port", 0)
+    return listener.kind in ("tcp", "tcp6") and same_port and (everywhere or host == interface)
 
 
 @frozen
@@ -220,6 +224,15 @@ class Loaded:
             text = f"relay_check_recipient: {recipient} is in `relay_domains` of the policy: name an address elsewhere"
             faults.append(self.places.fault(("relay_check_recipient",), text))
         return faults
+
+    def warnings_with(self, policy: Policy) -> list[Fault]:
+        """Return what an administrator should know of the settings under this policy."""
+        text = "passthrough: no rule holds behind it, `relay_domains` included, so the relay check counts"
+        return [
+            self.places.fault(("listen", number, "starttls", "passthrough"), text, key=True, warning=True)
+            for number, listener in enumerate(self.settings.listen)
+            if policy.refuses_relaying and listener.starttls and listener.starttls.passthrough
+        ]
 
 
 def load(path: str | Path | None, flags: Mapping[str, Any]) -> Loaded:

@@ -161,6 +161,8 @@ def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
         line = lines[error.problem_mark.line] if error.problem_mark.line < len(lines) else ""
         if line[error.problem_mark.column :].startswith("\t"):
             return "a TAB cannot indent YAML: use spaces"
+    if "maximum nesting depth" in problem:  # libyaml's own bound, which newer ones have
+        return f"nested more than {DEPTH} levels deep"
     if "expected a single document" in (error.context or ""):
         return "one document per file: remove the second `---`"
     if "escape character" in problem:

@@ -19,12 +19,10 @@ from attrs import frozen
 
 from ..smtp import ehlo
 from ..smtp.bounds import Bounds
+from ..smtp.intake import SAMPLE_OCTETS
 from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
 from . import xclient
 from .origin import Origin
-
-SAMPLE_OCTETS: Final = 256
-"""How much of a reply goes to the log."""
 
 
 @frozen
@@ -150,6 +148,9 @@ class Introduction:
         wanted, go_on = steps[self._step]
         if reply.code == wanted:
             go_on(reply)
+        elif self._step is _Step.STARTTLS and reply.code >= 400 and self._encrypt is Encrypt.IF_OFFERED:
+            self._encrypt = Encrypt.NEVER  # it was offered, and is not to be had
+            self._tell()
         elif self._step is _Step.EHLO and not self._tells and self._encrypt is not Encrypt.ALWAYS:
             self._end(Introduced(self._banner))  # it knows no EHLO, so it offers nothing
         else:
@@ -161,6 +162,7 @@ class Introduction:
 
     def _told_what_is_offered(self, reply: BackendReply) -> None:
         offered = ehlo.keywords(reply.octets)
+        self._offered = xclient.attributes_offered(reply.octets)
         if self._encrypt is not Encrypt.NEVER and not self._encrypted:
             if b"STARTTLS" in offered:
                 self._say(_Step.STARTTLS, b"STARTTLS\r\n")
@@ -168,16 +170,18 @@ class Introduction:
             if self._encrypt is Encrypt.ALWAYS:
                 self._fail("the backend does not offer STARTTLS", reply.octets[:SAMPLE_OCTETS])
                 return
+        self._tell()
+
+    def _tell(self) -> None:
+        """Go on with what there is to tell, if there is anything."""
         if not self._tells:
             self._end(Introduced(self._banner))
-            return
-        self._offered = xclient.attributes_offered(reply.octets)
-        if b"ADDR" not in self._offered:
+        elif b"ADDR" not in self._offered:
             text = "the backend offers the guard no XCLIENT with ADDR (Postfix: smtpd_authorized_xclient_hosts)"
-            self._fail(text, reply.octets[:SAMPLE_OCTETS])
-            return
-        self._step = _Step.NAME
-        self._out.append(FindName())
+            self._fail(text, b"")
+        else:
+            self._step = _Step.NAME
+            self._out.append(FindName())
 
     def _may_encrypt(self, _reply: BackendReply) -> None:
         self._step = _Step.TLS

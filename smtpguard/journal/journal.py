@@ -131,7 +131,7 @@ class SessionJournal:
         level = Level.SUMMARY if event.accepted else Level.COMMAND
         self._write(level, lambda c: lines.authenticated(event, c))
 
-    def secured(self, version: str, cipher: str, bits: int, names: AbstractSet[str]) -> None:
+    def secured(self, version: str, cipher: str, bits: int, names: AbstractSet[str] | None) -> None:
         self._write(Level.SUMMARY, lambda c: lines.secured(c, version, cipher, bits, names))
 
     def insecure(self, why: str) -> None:

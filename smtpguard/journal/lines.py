@@ -193,11 +193,11 @@ def authenticated(event: Authenticated, client: Client) -> Line:
     return Line(Level.COMMAND, syslog.LOG_NOTICE, "auth-failure", text, fields)
 
 
-def secured(client: Client, version: str, cipher: str, bits: int, names: AbstractSet[str]) -> Line:
-    """TLS with a client has begun, in sendmail's form."""
-    verify = "OK" if names else "NO"
+def secured(client: Client, version: str, cipher: str, bits: int, names: AbstractSet[str] | None) -> Line:
+    """TLS with a client has begun, in sendmail's form; `names` of its certificate, None if none was verified."""
+    verify = "NO" if names is None else "OK"
     text = f"STARTTLS=server, relay={client}, version={version}, verify={verify}, cipher={cipher}, bits={bits}/{bits}"
-    shown = " ".join(sorted(names))
+    shown = " ".join(sorted(names or ()))
     if names:
         text += f", cert={shown}"
     fields = {"version": version, "cipher": cipher, "bits": bits, "verify": verify, "names": shown}
@@ -205,8 +205,8 @@ def secured(client: Client, version: str, cipher: str, bits: int, names: Abstrac
 
 
 def insecure(client: Client, why: str) -> Line:
-    """A handshake failed."""
-    text = f"STARTTLS=server, error: accept failed, reason={why}, relay={client}"
+    """TLS with a client failed, at the handshake or later."""
+    text = f"STARTTLS=server, error: {why}, relay={client}"
     return Line(Level.SUMMARY, syslog.LOG_NOTICE, "tls-failure", text, {"what": why})
 
 

@@ -96,6 +96,7 @@ class Host(Protocol):
 
     header_seconds: float
     handshake_seconds: float
+    linger_seconds: float
 
 
 @implementer(IHalfCloseableProtocol)
@@ -132,9 +133,8 @@ class ClientSide(protocol.Protocol):
         if not self.doorway.proxied:
             self._known(_client_of(self.transport))
             return
-        balancer = _peer(self.transport.getPeer())
-        if not self.doorway.trusts(balancer):
-            self._drop(balancer, "its PROXY headers are not to be believed (trusted)")
+        if not self.doorway.trusts(self.address):
+            self._drop("its PROXY headers are not to be believed (trusted)")
             return
         self._header = HeaderReader()
         self._timer = self._host.call_later(self._host.header_seconds, self._no_header)
@@ -168,9 +168,21 @@ class ClientSide(protocol.Protocol):
         elif self._header is not None:
             self._read_header(self._header, octets)
 
+    @property
+    def address(self) -> Peer:
+        """Who is at the other end of the socket: the client, or a balancer."""
+        return _peer(self._raw.getPeer())
+
     def abort(self) -> None:
-        """Let go of a connection that has no session yet."""
-        self.transport.abortConnection()
+        """Let go at once of a connection that has no session."""
+        self._settle()
+        self._raw.abortConnection()
+
+    def leave(self) -> None:
+        """Let go of a connection that has no session, when what was said has left or after a while."""
+        self._settle()
+        self._timer = self._host.call_later(self._host.linger_seconds, self._raw.abortConnection)
+        self.transport.loseConnection()
 
     # -- who it is -----------------------------------------------------------------------------------
 
@@ -178,7 +190,7 @@ class ClientSide(protocol.Protocol):
         try:
             header = reader.feed(octets)
         except HeaderFault as fault:
-            self._drop(_peer(self._raw.getPeer()), f"no PROXY header: {fault.what}", fault.octets)
+            self._drop(f"no PROXY header: {fault.what}", fault.octets)
             return
         if header is None:
             return
@@ -190,14 +202,13 @@ class ClientSide(protocol.Protocol):
 
     def _no_header(self) -> None:
         self._timer = None
-        self._drop(_peer(self._raw.getPeer()), f"no PROXY header within {self._host.header_seconds:g} s")
+        self._drop(f"no PROXY header within {self._host.header_seconds:g} s")
 
-    def _drop(self, peer: Peer, why: str, octets: bytes = b"") -> None:
+    def _drop(self, why: str, octets: bytes = b"") -> None:
         """Let go of a connection whose other end nobody may be, without a word (proxy-protocol.txt, 2)."""
         self._header = None
-        self._settle()
-        self._host.journal_for(peer).turned_away(why, octets)
-        self._raw.abortConnection()
+        self._host.journal_for(self.address).turned_away(why, octets)
+        self.abort()
 
     def _known(self, client: Client) -> None:
         self._client = client
@@ -238,21 +249,21 @@ class ClientSide(protocol.Protocol):
             return
         self._settle()
         assert self._journal is not None
-        self._journal.secured(engine.version, engine.cipher, engine.bits, names_of(engine))
+        self._journal.secured(engine.version, engine.cipher, engine.bits, verified_names(engine))
         self._begin(Facts(tls=True, tls_names=names_of(engine)))
 
     def _no_tls(self, fault: TlsFault) -> None:
         if self._session is not None:
             self._session.client_insecure(fault.what)
         elif self._journal is not None:
-            self._settle()
             self._journal.insecure(fault.what)
+            self.leave()
 
     def _no_handshake(self) -> None:
         self._timer = None
         assert self._journal is not None
         self._journal.insecure(f"no handshake within {self._host.handshake_seconds:g} s")
-        self._raw.abortConnection()
+        self.abort()
 
     def _settle(self) -> None:
         if self._timer is not None and self._timer.active():
@@ -260,9 +271,14 @@ class ClientSide(protocol.Protocol):
         self._timer = None
 
 
+def verified_names(engine: TlsEngine) -> frozenset[str] | None:
+    """Return the names in the client's certificate; None unless it was verified."""
+    return frozenset(engine.peer.names) if engine.peer is not None else None
+
+
 def names_of(engine: TlsEngine) -> frozenset[str]:
-    """Return the names in the client's certificate; none unless it was verified."""
-    return frozenset(engine.peer.names) if engine.peer is not None else frozenset()
+    """Return the names that rules may look at."""
+    return verified_names(engine) or frozenset()
 
 
 def _peer(address: Any) -> Peer:

@@ -5,7 +5,6 @@ Contract: takes what smtpguard.config.endpoints has checked.
 
 from __future__ import annotations
 
-import socket
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -49,17 +48,6 @@ def client(reactor: Any, text: str, bind: str | None, timeout: float) -> IStream
             return TCP6ClientEndpoint(reactor, host, port, timeout=seconds, bindAddress=address)
         case _:
             return HostnameEndpoint(reactor, host, port, timeout=seconds, bindAddress=address)
-
-
-def unbindable(address: str) -> str:
-    """Return why nothing can connect from `address` on this host, or "" if it can."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
 
 
 def _family(host: str) -> int:

@@ -46,6 +46,7 @@ class Reception:
         self.closing = Closing(host)
         self.header_seconds = settings.timeouts.proxy_header
         self.handshake_seconds = settings.timeouts.handshake
+        self.linger_seconds = settings.timeouts.linger
         self._reactor = reactor
         self._limits = settings.limits
         self._timeouts = settings.timeouts
@@ -64,6 +65,7 @@ class Reception:
         silent = side.doorway.proxied or side.doorway.implicit
         if len(self.sessions) + len(self.arriving) <= self._limits.sessions or not silent:
             return True
+        self.journal_for(side.address).turned_away(f"{self._limits.sessions} connections (limits.sessions)")
         side.abort()
         return False
 
@@ -95,12 +97,12 @@ class Reception:
         journal.turned_away(why)
         if not side.doorway.implicit or side.speaks_tls:
             side.transport.write(reply.octets)
-        side.transport.loseConnection()
+        side.leave()
 
     def _no_room(self, peer: Peer) -> tuple[Reply, str] | None:
         if self.closed_because is not None:
             return self.closing.unavailable, self.closed_because
-        if len(self.sessions) >= self._limits.sessions:
+        if len(self._places) >= self._limits.sessions:
             return self.closing.busy, f"{self._limits.sessions} sessions (limits.sessions)"
         if (
             peer.family

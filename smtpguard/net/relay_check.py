@@ -14,12 +14,12 @@ from enum import Enum
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
-from .backend import BackendSide, BackendUser
+from .backend_side import BackendSide, BackendUser
 
 ASK_SECONDS: Final = 60.0
 """For the whole conversation; sendmail may look names up before it answers."""
@@ -58,26 +58,43 @@ def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str
         connecting.cancel()  # of no effect on a connection that was made
         return answer
 
-    connecting = connect(asking)
+    connecting = maybeDeferred(connect, asking)
     connecting.addErrback(lambda failure: asking.give_up(f"cannot connect: {failure.getErrorMessage()}"))
     return asking.answer.addCallback(settled)
 
 
 # sendmail: 550 5.7.1 Relaying denied.  Postfix: 554 5.7.1 Relay access denied.  Exim: 550 relay not permitted.
 # qmail: 553 not in my list of allowed rcpthosts (#5.7.1).  OpenSMTPD: 550 Invalid recipient.
-_NO: Final = re.compile(r"\b5\.7\.\d|\brelay|rcpthosts|\binvalid recipient", re.IGNORECASE)
+_NO: Final = re.compile(r"\brelay|rcpthosts|\binvalid recipient", re.IGNORECASE)
+# A stock Postfix puts off what it will never take (defer_unauth_destination): 454 4.7.1 <...>: Relay access denied.
+_NOT_NOW: Final = re.compile(r"\b4\.7\.1\b.*\brelay access denied", re.IGNORECASE)
+# About who asks and not about what is asked: no name for the address, a list that it is on, a HELO that is not liked.
+_THE_CLIENT: Final = re.compile(
+    r"\b5\.7\.(?:[2-9]|[1-9][0-9]+)\b|\bclient\b|\bhelo\b|\bblock|\blist(?:ed)?\b|\breputation\b|\bhostname\b|\bdns",
+    re.IGNORECASE,
+)
 _OTHER_REASON: Final = re.compile(r"\b5\.[1-6]\.\d")
 
 
 def _means_no(code: int, said: str, rcpt: bool) -> bool:
-    """True if a refusal is about who asks.
+    """True if a refusal is about relaying.
 
-    A 5yz may also mean that the recipient's domain takes no mail (5.1.x), or that HELO was not liked
-    (504, 5.5.x); the same server may relay for everybody who asks better.
+    A 5yz may also mean that the recipient's domain takes no mail (5.1.x), that HELO was not liked (504,
+    5.5.x), or that the address that asks has no name or is on a list (5.7.25, `blocked`); the same
+    server may relay for everybody who asks better.
     """
-    if code == 530 or (code >= 500 and _NO.search(said) is not None):
+    if code == 530:
         return True
-    return rcpt and code in (550, 551, 553, 554) and _OTHER_REASON.search(said) is None
+    if not rcpt:
+        return False
+    if code == 454:
+        return _NOT_NOW.search(said) is not None
+    if code < 500:
+        return False
+    if _NO.search(said) is not None:
+        return True
+    about_else = _THE_CLIENT.search(said) is not None or _OTHER_REASON.search(said) is not None
+    return code in (550, 551, 553, 554) and not about_else
 
 
 class _Asking:

@@ -78,7 +78,8 @@ class RelayWatch:
         self._host = host
         self._changed = changed
         self._questions = list(_questions(settings, policy, backend))
-        self._safe = policy.refuses_relaying
+        # Behind a STARTTLS that is passed through no recipient is looked at.
+        self._safe = policy.refuses_relaying and not settings.passes_starttls
         self._asking = False
         self._again = False  # something happened while it was being asked
         self._tries: Iterator[float] = iter(ASK_AGAIN_SECONDS)
@@ -118,8 +119,14 @@ class RelayWatch:
         certain = gone and self._settings.backend.identity != "transparent"
         if certain:
             self._wait()
-        if certain or self._reactor.seconds() - self._asked_at > LOST_SECONDS:
+        too_soon = self._asked_at + LOST_SECONDS - self._reactor.seconds()
+        if certain or too_soon <= 0:
             self.ask()
+        elif self._asking:
+            self._again = True
+        elif self._timer is not None and self._timer.active():
+            # Put off, not left out: what broke may be back as another one.
+            self._timer.reset(min(too_soon, self._timer.getTime() - self._reactor.seconds()))
 
     def _wait(self) -> None:
         """The backend is away; what comes back may be another one."""

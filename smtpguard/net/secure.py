@@ -124,6 +124,7 @@ class SecureTransport:
         """Close when all is sent, behind a close_notify."""
         self._say_goodbye()
         self._deaf = True
+        self.unregisterProducer()
         self._raw.loseConnection()
 
     def loseWriteConnection(self) -> None:

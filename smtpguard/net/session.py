@@ -38,9 +38,10 @@ from ..smtp.effects import (
 )
 from ..smtp.phases import Awaited
 from ..tls.engine import TlsEngine
-from .backend import BackendSide, BackendUser, Unshowable
-from .client import names_of
-from .transparent import AnswersAstray, NoPortLeft
+from .backend import Unshowable
+from .backend_side import BackendSide, BackendUser
+from .client import names_of, verified_names
+from .transparent import NoPortLeft
 
 Connect = Callable[[BackendUser], Deferred[Any]]
 
@@ -140,8 +141,7 @@ class Session:
         if not self._dialogue.over:  # else it was given up
             self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
             if not failure.check(Unshowable, ConnectBindError, NoPortLeft):  # these are about this one client
-                # No answer may be one client's matter too: then a question, as somebody else, gets one.
-                self.backend_away(not failure.check(AnswersAstray))
+                self.backend_away(True)
             self._step(self._dialogue.backend_unreachable)
 
     def backend_refused(self, fault: BackendFault) -> None:
@@ -150,11 +150,12 @@ class Session:
             self._step(self._dialogue.backend_unreachable)
 
     def client_secured(self, engine: TlsEngine) -> None:
-        self._journal.secured(engine.version, engine.cipher, engine.bits, names_of(engine))
+        self._journal.secured(engine.version, engine.cipher, engine.bits, verified_names(engine))
         self._step(self._dialogue.tls_established, names_of(engine))
 
     def client_insecure(self, why: str) -> None:
-        self._journal.insecure(why)
+        if not self._dialogue.over:
+            self._journal.insecure(why)
         self._step(self._dialogue.client_lost)
 
     def client_sent(self, octets: bytes) -> None:
@@ -184,6 +185,10 @@ class Session:
     def drain(self) -> None:
         """End as soon as no transaction is in progress."""
         self._step(self._dialogue.drain)
+
+    def drain_or_stop(self) -> None:
+        """The same, but where nobody can see what is in progress, now."""
+        self._step(self._dialogue.stop if self._dialogue.uninspected else self._dialogue.drain)
 
     def stop(self) -> None:
         """End now."""

@@ -3,14 +3,14 @@
 Contract: a `TransparentEndpoint` is a stream client endpoint like any other, but that its socket has
 IP_TRANSPARENT (ip(7)) or IPV6_TRANSPARENT before it is bound.  The kernel then lets any address be
 the source; that the replies find their way back here is a matter of routing
-(systemd/smtpguard-transparent).  `missing` says what stands against it on this host.
+(systemd/smtpguard-transparent).
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, TCPTimedOutError, TimeoutError
@@ -20,32 +20,7 @@ from twisted.internet.tcp import Client, Connector
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-_TRANSPARENT: Final = {
-    socket.AF_INET: (socket.IPPROTO_IP, 19),  # IP_TRANSPARENT, linux/in.h
-    socket.AF_INET6: (socket.IPPROTO_IPV6, 75),  # IPV6_TRANSPARENT, linux/in6.h
-}
-_NO_PORT_YET: Final = (socket.IPPROTO_IP, 24)  # IP_BIND_ADDRESS_NO_PORT, linux/in.h
-
-
-def _prepare(unbound: socket.socket) -> None:
-    unbound.setsockopt(*_TRANSPARENT[unbound.family], 1)
-    # The port is chosen when the destination is known, so that one address may have more sessions than ports.
-    unbound.setsockopt(*_NO_PORT_YET, 1)
-
-
-def missing(family: int) -> str:
-    """Return why no socket of this family (4 or 6) can be transparent here, or "" if one can."""
-    with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
-            _prepare(probe)
-        except PermissionError:
-            return (
-                "identity: transparent needs the capability CAP_NET_ADMIN, which this process does not have: with "
-                "systemd, install the drop-in smtpguard.service.d/transparent.conf"
-            )
-        except OSError as error:
-            return f"identity: transparent does not work on this host: {error.strerror}"
-    return ""
+from .sockets import make_transparent
 
 
 class AnswersAstray(Exception):
@@ -60,7 +35,7 @@ class _TransparentClient(Client):
     def createInternetSocket(self) -> socket.socket:
         made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
         try:
-            _prepare(made)
+            make_transparent(made)
         except OSError:
             made.close()
             raise  # Twisted reports it as a failure to connect

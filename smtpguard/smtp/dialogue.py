@@ -69,6 +69,11 @@ class Dialogue(Encryption):
         self.tally = Tally()
 
     @property
+    def uninspected(self) -> bool:
+        """True behind a STARTTLS that was passed through."""
+        return self.phase is Phase.TUNNEL
+
+    @property
     def hungry(self) -> bool:
         """False while more input waits than may; the shell then stops reading the client."""
         return len(self._intake) < self._terms.bounds.queue
@@ -154,9 +159,20 @@ class Dialogue(Encryption):
             pending, self._pending = self._pending, None
             if isinstance(pending, Reply):
                 self._say(pending)
+            elif self._draining and not self._known.in_transaction:
+                self._hang_up(self._closing.shutdown, "shutdown")
             else:
                 self._await(Phase.COMMAND)
                 self._carry_out(*pending)
+            self._read_on()
+        return self._effects()
+
+    def tls_established(self, names: frozenset[str]) -> list[Effect]:
+        """The handshake with the client is done; `names` are those of its certificate, if that was verified."""
+        if self.phase is Phase.TLS:
+            self.tally.passed(b"STARTTLS")
+            self._known.secured(names)
+            self._await(Phase.COMMAND)
             self._read_on()
         return self._effects()
 
@@ -172,7 +188,7 @@ class Dialogue(Encryption):
         return self._effects()
 
     def drain(self) -> list[Effect]:
-        """The service stops: end now if there is no transaction, or as soon as there is none."""
+        """The service stops: end now if there is no transaction, or as soon as there is none (a tunnel does itself)."""
         self._draining = True
         stalled = self.phase is Phase.COMMAND and self._reader.pending
         if stalled or self.phase in (Phase.BANNER, Phase.SASL, Phase.REFUSED, Phase.TLS):
@@ -301,7 +317,7 @@ class Dialogue(Encryption):
         if reply.code == 421:
             if self.phase not in MUTE:
                 self._out.append(ToClient(reply.octets))
-            self._close(linger=True)
+            self._close(linger=self.phase not in MUTE)
         elif self.phase is Phase.REPLY:
             self._handle_owed(reply)
         elif self.phase is Phase.BANNER:

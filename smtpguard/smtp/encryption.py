@@ -9,7 +9,7 @@ on there is a tunnel, of which nobody knows what it carries.  dialogue.py has th
 from __future__ import annotations
 
 from . import answers
-from .effects import Effect, StartTls, ToBackend, ToClient, Uninspected
+from .effects import StartTls, ToBackend, ToClient, Uninspected
 from .phases import Phase
 from .replies import BackendReply, Reply
 from .transfer import Transfer
@@ -20,15 +20,14 @@ class Encryption(Transfer):
 
     __slots__ = ()
 
-    def tls_established(self, names: frozenset[str]) -> list[Effect]:
-        """The handshake with the client is done; `names` are those of its certificate, if that was verified."""
-        if self.phase is Phase.TLS:
-            self._known.secured(names)
-            self._await(Phase.COMMAND)
-        return self._effects()
-
     def _begin_tls(self, ready: Reply) -> None:
         """Answer a STARTTLS; it is known to be the last octet that the client has sent."""
+        if self._reader.pending:  # what has begun in clear must not end inside
+            self._backend_fault("surplus reply", self._reader.sample)
+            return
+        if self._client_finished:
+            self._close()
+            return
         if self._known.in_transaction or self._known.facts.authenticated:
             # The backend would go on where it was, and the client begins anew (RFC 3207 4.2).
             self._answer(answers.NO_TLS_NOW, b"STARTTLS")
@@ -40,6 +39,9 @@ class Encryption(Transfer):
         """The backend has accepted a STARTTLS that was passed on."""
         if self._reader.pending or len(self._intake):
             self._backend_fault("octets behind the reply to STARTTLS", self._reader.sample)
+            return
+        if self._client_finished:
+            self._close()
             return
         self._out += (Uninspected(), ToClient(reply.octets))
         self._await(Phase.TUNNEL)

@@ -99,9 +99,10 @@ class Knowledge:
     def secured(self, names: frozenset[str]) -> None:
         """TLS with the client has begun: nothing that was said in clear counts any more (RFC 3207 4.2).
 
-        What the backend was told stays told: there was no TLS between it and the guard.
+        What the backend was told stays told, as there was no TLS between it and the guard; and so does
+        what it said of a password.
         """
-        self.facts = Facts(tls=True, tls_names=names)
+        self.facts = Facts(tls=True, tls_names=names, auth_failed=self.facts.auth_failed)
         self._offers = frozenset()
         self._utf8_mail = self.password_may_come = False
         self.message_over()

@@ -38,15 +38,23 @@ class LoadedTls:
 def load(settings: Settings) -> LoadedTls:
     """Read everything; raises Faulty."""
     faults: list[Fault] = []
+    made: dict[str, ssl.SSLContext | None] = {}  # the same files are read once
+    for starttls in (listener.starttls for listener in settings.listen):
+        if starttls is not None and starttls.certificates and _key(starttls) not in made:
+            made[_key(starttls)] = _listener(starttls, faults)
     listeners = tuple(
-        _listener(listener.starttls, faults) if listener.starttls and listener.starttls.certificates else None
-        for listener in settings.listen
+        made.get(_key(listener.starttls)) if listener.starttls is not None else None for listener in settings.listen
     )
     backend = _backend(settings.backend, faults) if settings.backend.starttls != "none" else None
     errors = sorted({fault for fault in faults if not fault.warning})
     if errors:
         raise Faulty(errors)
     return LoadedTls(listeners, backend, tuple(sorted({fault for fault in faults if fault.warning})))
+
+
+def _key(wanted: StartTls) -> str:
+    """Tell apart listeners that show different certificates."""
+    return wanted.model_dump_json(exclude={"passthrough"})
 
 
 def _listener(wanted: StartTls, faults: list[Fault]) -> ssl.SSLContext | None:

@@ -113,10 +113,26 @@ def test_what_is_required_does_not(cut: int, reply: bytes) -> None:
     assert isinstance(failed, NotIntroduced)
 
 
-@pytest.mark.parametrize("code", [b"454", b"502", b"250", b"354"])
-def test_a_refused_starttls_ends_it(cut: int, code: bytes) -> None:
-    """No other reply than 220 is a go-ahead, also where encryption is not required: it was offered."""
+@pytest.mark.parametrize("code", [b"454", b"502"])
+def test_where_tls_is_offered_and_not_to_be_had_mail_goes_on_if_it_may(cut: int, code: bytes) -> None:
+    """As when it is not offered; the connection is as it was."""
     play = Play("opportunistic", cut=cut)
+    play.hear(BANNER)
+    play.hear(OFFERS)
+    assert play.hear(code + b" no\r\n") == [Introduced(BANNER)]
+    play = Play("opportunistic", tells=True, cut=cut)
+    play.hear(BANNER)
+    play.hear(OFFERS)
+    assert play.hear(code + b" no\r\n") == [FindName()]
+    assert play.name("mail.example") == [Say(TOLD)]
+
+
+@pytest.mark.parametrize(
+    ("encrypt", "code"), [("required", b"454"), ("opportunistic", b"250"), ("opportunistic", b"354")]
+)
+def test_another_answer_to_starttls_ends_it(cut: int, encrypt: str, code: bytes) -> None:
+    """Nobody knows what comes next on the connection, or it may not go on in clear."""
+    play = Play(encrypt, cut=cut)
     play.hear(BANNER)
     play.hear(OFFERS)
     (failed,) = play.hear(code + b" no\r\n")

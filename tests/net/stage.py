@@ -16,7 +16,8 @@ from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Timeouts
 from smtpguard.journal.journal import Journal, SessionJournal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import BackendSide, BackendUser, Client
+from smtpguard.net.backend import Client
+from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.client import ClientSide, Doorway
 from smtpguard.net.session import Session
 from smtpguard.policy.networks import Peer
@@ -84,6 +85,7 @@ class Stage:
         self.dialogue = Dialogue(rules.judge_for(peer, ""), Closing("guard.test"), terms)
         self.header_seconds = self.timeouts.proxy_header
         self.handshake_seconds = self.timeouts.handshake
+        self.linger_seconds = self.timeouts.linger
         self._journal = journal
         self.client = ClientSide(self, Doorway(Listener(endpoint="tcp:25"), None))
         self.backend: BackendSide | None = None

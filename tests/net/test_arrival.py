@@ -16,7 +16,8 @@ from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Limits, Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import BackendConnector, BackendSide, BackendUser, Client
+from smtpguard.net.backend import BackendConnector, Client
+from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.client import ClientSide, Doorway
 from smtpguard.net.listener import Reception
 from smtpguard.tls.engine import TlsEngine
@@ -280,7 +281,7 @@ def test_what_is_no_handshake_gets_no_session(tmp_path: Any, octets: bytes) -> N
     assert wire.disconnecting
     assert b"2" not in wire.take()[:1]
     assert entrance.shown() == []
-    assert "STARTTLS=server, error: accept failed, reason=" in entrance.log.getvalue()
+    assert "STARTTLS=server, error: " in entrance.log.getvalue()
 
 
 def test_a_handshake_that_does_not_come_in_time_is_waited_for_no_longer(tmp_path: Any) -> None:
@@ -289,6 +290,7 @@ def test_a_handshake_that_does_not_come_in_time_is_waited_for_no_longer(tmp_path
     _, wire = entrance.connect()
     _, other = entrance.connect()
     assert other.aborted
+    assert "rejecting connection from [192.0.2.1]: 1 connections (limits.sessions)" in entrance.log.getvalue()
     entrance.clock.advance(60)
     assert wire.aborted
     assert "no handshake within 60 s" in entrance.log.getvalue()
@@ -315,6 +317,35 @@ def test_handshakes_that_are_not_done_count_for_their_client(tmp_path: Any) -> N
     assert (second.disconnecting, second.take(), other.disconnecting) == (True, b"", False)
     side.connectionLost()
     assert not entrance.connect("203.0.113.9")[1].disconnecting
+
+
+def test_handshakes_that_are_not_done_count_beside_sessions(tmp_path: Any) -> None:
+    """`limits.sessions` holds for both together, in whatever order they come."""
+    entrance = encrypted(tmp_path, proxy_protocol="none", trusted=[], limits=Limits(sessions=3))
+    shaking = [entrance.connect() for _ in range(2)]
+    entrance.listener = Listener(endpoint="tcp:25")
+    plain = [entrance.connect()[1] for _ in range(3)]
+    assert [wire.disconnecting for wire in plain] == [False, True, True]
+    assert plain[1].value().startswith(b"421 4.3.2 guard.test Too many connections")
+    for side, wire in shaking:
+        TlsClient(side, wire).pump()
+    assert len(entrance.reception.sessions) == 3
+
+
+@pytest.mark.parametrize("octets", [b"EHLO x\r\n", b""])
+def test_a_client_that_does_not_read_its_dismissal_is_let_go_all_the_same(tmp_path: Any, octets: bytes) -> None:
+    """Whether it failed the handshake, or came when there was no room."""
+    entrance = encrypted(tmp_path, proxy_protocol="none", trusted=[])
+    if not octets:
+        entrance.reception.closed_because = "no answer"
+    side, wire = entrance.connect()
+    side.dataReceived(octets)
+    assert (wire.disconnecting, wire.aborted) == (True, False)
+    entrance.clock.advance(entrance.reception.linger_seconds)
+    assert wire.aborted
+    side.connectionLost()
+    assert not entrance.reception.arriving
+    assert not entrance.clock.getDelayedCalls()
 
 
 def test_what_changed_during_a_handshake_counts(tmp_path: Any) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from smtpguard.net.backend import BackendSide, BackendUser
+from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.relay_check import Answer, Relaying, ask
 
 

@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 from smtpguard.config.settings import Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import BackendConnector, BackendSide, BackendUser, Client
+from smtpguard.net.backend import BackendConnector, Client
+from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.relay_watch import ASK_AGAIN_SECONDS, RelayWatch, Standing
 from tests.smtp.table import policy
 

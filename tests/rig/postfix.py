@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +49,7 @@ _SETTINGS: Final = {
     "debug_peer_level": "1",
 }
 
+_AT_V6: Final = "[::1]:{port} inet n - n - - smtpd\n"
 _MASTER: Final = """\
 127.0.0.1:{port} inet n - n - - smtpd
 cleanup   unix  n - n -    0 cleanup
@@ -72,11 +73,15 @@ rig       unix  - n n -    - pipe user=nobody argv=/deliver ${{sender}} ${{recip
 _QUEUES: Final = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "saved", "trace")
 _SHARED: Final = {"private": (0o700, 0), "public": (0o2710, _POSTDROP.number), "maildrop": (0o1730, _POSTDROP.number)}
 
-_READ: Final = re.compile(r"\]: < [^\s:]+\[[^\]]*\]: (?P<line>.*)", re.DOTALL)
+# With smtpd_client_port_logging there is a port behind the address.
+_READ: Final = re.compile(r"\]: < [^\s:]+\[[^\]]*\](?::\d+)?: (?P<line>.*)", re.DOTALL)
 
 
 class RealPostfix(UnpackedServer):
-    """Postfix with all that Debian's has switched on: VRFY, BDAT, ETRN."""
+    """Postfix with all that Debian's has switched on: VRFY, BDAT, ETRN.
+
+    `settings` are added to those of the rig, or replace them.  With `inet_protocols: all` it listens at ::1 too.
+    """
 
     name = "postfix"
     package = "postfix"
@@ -86,14 +91,21 @@ class RealPostfix(UnpackedServer):
     accounts = (_POSTFIX,)
     groups = (_POSTDROP,)
 
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """Only take the settings."""
+        super().__init__()
+        self._settings = {**_SETTINGS, **(settings or {})}
+
     def configure(self, root: Path) -> None:
         """Write main.cf and master.cf, and make the queue."""
         etc, queue, data = root / "etc/postfix", root / "var/spool/postfix", root / "var/lib/postfix"
         etc.mkdir()
-        (etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in _SETTINGS.items()))
+        (etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in self._settings.items()))
         # Settings of this very second would be read only once that has passed.
         os.utime(etc / "main.cf", (0, 0))
-        (etc / "master.cf").write_text(_MASTER.format(port=self.port))
+        # ::1 first: when 127.0.0.1 listens, which is waited for, so does it.
+        services = _AT_V6 + _MASTER if self._settings["inet_protocols"] == "all" else _MASTER
+        (etc / "master.cf").write_text(services.format(port=self.port))
         for path in (queue, queue / "pid", data, *(queue / name for name in (*_QUEUES, *_SHARED))):
             path.mkdir()
         for path in (data, *(queue / name for name in _QUEUES)):

@@ -464,10 +464,10 @@ def _free(address: str, port: int) -> bool:
 
 
 def listening_ports() -> set[int]:
-    """Return the TCP ports in state LISTEN in this network namespace, v4 and v6."""
+    """Return the TCP ports in state LISTEN in this thread's network namespace, v4 and v6."""
     ports: set[int] = set()
     for name in ("tcp", "tcp6"):
-        table = Path("/proc/net") / name
+        table = Path("/proc/thread-self/net") / name
         if not table.exists():
             continue
         for row in table.read_text().splitlines()[1:]:

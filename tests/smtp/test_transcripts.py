@@ -45,6 +45,8 @@ POLICIES = {
     "check_noop: [{action: reply, reply: 250 ok}], check_rcpt: [{action: reply}]}",
     "tls": "rulesets:\n  check_expn: [{tls: true, action: forward}, {action: reply}]\n"
     "  check_etrn: [{tls_name: '*.PARTNER.example', action: forward}, {action: reply}]",
+    "slow-tls": "rulesets: {check_starttls: [{action: forward, delay: 5}]}",
+    "slow-noop": "rulesets: {check_noop: [{action: forward, delay: 3}]}",
     "no-tls": "rulesets: {check_starttls: [{action: reply, reply: 502 5.7.0 Not from you}]}",
     "auth-in-tls": "auth: {require_tls: true}",
     "auth-failed": "rulesets: {check_auth: [{auth_failed: true, action: close}]}",

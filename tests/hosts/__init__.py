@@ -1,0 +1,1 @@
+"""Who the client is, as real servers on hosts of their own see it."""
