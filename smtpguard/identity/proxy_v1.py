@@ -41,7 +41,7 @@ def read(octets: bytes) -> Header | None:
         # If the shortest line that can come of it is none, then none can.
         words = _completed(words)
     if words[0] != b"PROXY":
-        raise HeaderFault("no PROXY header", octets)
+        raise HeaderFault("another beginning", octets)
     protocol = words[1] if len(words) > 1 else b""
     if protocol not in _PROTOCOLS:
         raise HeaderFault("unknown protocol", octets)

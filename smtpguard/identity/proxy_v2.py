@@ -58,7 +58,7 @@ class Reading:
         """Go on; `octets` is all that has come, from the first on."""
         self._octets = octets
         if not SIGNATURE.startswith(octets[: len(SIGNATURE)]):
-            self._fault("no PROXY header")
+            self._fault("another beginning")
         if len(octets) > 12 and octets[12] not in (_LOCAL, _PROXY):
             self._fault("neither LOCAL nor PROXY of version 2")
         if len(octets) < 14:

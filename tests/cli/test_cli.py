@@ -507,3 +507,64 @@ def test_a_file_name_cannot_write_to_the_terminal(smtpguard: Typed) -> None:
     status, _, err = smtpguard("check", "--policy", "a\n\x1b[2Jb.yaml")
     assert status == 66
     assert err == ["smtpguard: a\\n\\x1b[2Jb.yaml: no such policy file, nor a shipped policy"]
+
+
+def test_check_tells_of_a_capability_that_is_missing(tmp_path: Path) -> None:
+    """At its place in the file; the unit runs `check` with what the service will have."""
+    path = tmp_path / "smtpguard.yaml"
+    path.write_text(
+        "listen: tcp:2500:interface=127.0.0.1\nbackend: {endpoint: tcp:127.0.0.1:2525, identity: transparent}\n"
+    )
+    command = [sys.executable, "-m", "smtpguard", "check", "--config", str(path)]
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-net_admin,-net_raw", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == os.EX_CONFIG
+    assert f"{path}:2:51: identity: transparent needs the capability CAP_NET_ADMIN" in done.stderr
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == os.EX_OK
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        (["--from", "203.0.113.9", "STARTTLS"], "starttls"),
+        (["--from", "203.0.113.9", "--tls", "STARTTLS"], "reply"),
+        (["--from", "192.0.2.7", "STARTTLS"], "forward"),
+        (["--from", "203.0.113.9", "--listener", "smtps", "STARTTLS"], "reply"),
+        (["--from", "203.0.113.9", "--tls-name", "MX.partner.example", "ETRN x"], "forward"),
+        (["--from", "203.0.113.9", "ETRN x"], "reply"),
+        (["--from", "203.0.113.9", "--auth-failed", "NOOP"], "close"),
+        (["--from", "203.0.113.9", "RCPT TO:<george@elsewhere.example>"], "reply"),
+        (["--from", "203.0.113.9", "--auth", "RCPT TO:<george@elsewhere.example>"], "forward"),
+    ],
+)
+def test_explain_knows_listener_tls_and_relaying(
+    smtpguard: Typed, tmp_path: Path, options: list[str], verdict: str
+) -> None:
+    """The first listener if none is named, as `run` would have it."""
+    (tmp_path / "policy.yaml").write_text(
+        "networks: {old: [192.0.2.0/24]}\nrelay_domains: [example.org]\nrulesets:\n"
+        "  check_etrn: [{tls_name: '*.partner.example', action: forward}, {action: reply}]\n"
+        "  check_noop: [{auth_failed: true, action: close}, {action: forward}]\n"
+    )
+    path = tmp_path / "smtpguard.yaml"
+    path.write_text(
+        "listen:\n  - {endpoint: tcp:25, starttls: {certificates: x, passthrough: old}}\n"
+        "  - {endpoint: tcp:465, name: smtps, tls: implicit, starttls: {certificates: x}}\n"
+        "backend: tcp:h:25\npolicy: policy.yaml\n"
+    )
+    status, out, _ = smtpguard("explain", "--config", str(path), *options)
+    assert status == 0
+    assert next(line for line in out if line.startswith("verdict")).split() == ["verdict", verdict]
+
+
+def test_explain_wants_a_listener_that_there_is(smtpguard: Typed, tmp_path: Path) -> None:
+    """A name that nobody has would look like an answer."""
+    path = tmp_path / "smtpguard.yaml"
+    path.write_text("listen: {endpoint: tcp:25, name: smtp}\nbackend: tcp:h:25\n")
+    status, _, err = smtpguard("explain", "--config", str(path), "--from", "192.0.2.1", "--listener", "smpt", "NOOP")
+    assert status == os.EX_USAGE
+    assert "no listener is named 'smpt' (did you mean smtp?)" in "".join(err)

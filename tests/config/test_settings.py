@@ -278,6 +278,8 @@ def test_headers_on_a_unix_socket_could_come_from_anybody(file: Path) -> None:
         ("endpoint: tcp:127.0.0.1:25, server_name: mx.test", "only `starttls: required` verifies"),
         ("endpoint: tcp:127.0.0.1:25, starttls: opportunistic, ca: x.pem", "only `starttls: required` verifies"),
         ("endpoint: unix:/run/x, starttls: required", "a unix socket has no name that could be verified"),
+        ("endpoint: tcp:h:25, starttls: required, server_name: a..b", "no certificate can have the name 'a..b'"),
+        ("endpoint: tcp:h..x:25, starttls: opportunistic", "no certificate can have the name 'h..x'"),
         ("endpoint: tcp:127.0.0.1:25, starttls: yes", "'yes' is none of none, opportunistic, required"),
     ],
 )
@@ -296,6 +298,38 @@ def test_clients_of_a_family_that_the_backend_cannot_be_shown_are_a_fault(file: 
     assert "clients of unix:/run/x have no address" in fault
     both = "backend: {endpoint: tcp:127.0.0.1:2525, endpoint_ipv6: 'tcp:\\:\\:1:2525', identity: transparent}\n"
     assert settings(file, f"listen: [tcp:25, 'tcp6:25:interface=\\:\\:']\n{both}").backend.families == {4, 6}
+
+
+@pytest.mark.parametrize("identity", ["transparent", "proxy-v1", "proxy-v2"])
+def test_a_client_without_an_address_cannot_be_shown(file: Path, identity: str) -> None:
+    """Each of them would get a 421."""
+    text = f"listen: unix:/run/x\nbackend: {{endpoint: tcp:127.0.0.1:2525, identity: {identity}}}\n"
+    assert f"under `identity: {identity}` clients of unix:/run/x have no address" in faults_of(file, text)[0]
+
+
+def test_a_second_endpoint_that_is_the_guard_itself_is_a_fault(file: Path) -> None:
+    """It would connect to itself until there are no descriptors left."""
+    text = (
+        "listen: ['tcp:25', 'tcp6:2525:interface=\\:\\:1']\n"
+        "backend: {endpoint: tcp:127.0.0.1:2525, endpoint_ipv6: 'tcp:\\:\\:1:2525', identity: transparent}\n"
+    )
+    assert "tcp:\\:\\:1:2525 is a listener of this guard" in faults_of(file, text)[0]
+
+
+def test_what_passes_through_is_told_where_relay_domains_would_not_hold(file: Path) -> None:
+    """A warning: the relay check counts then."""
+    file.write_text("listen: [{endpoint: tcp:25, starttls: {passthrough: old}}]\nbackend: tcp:h:25\n")
+    loaded = load(file, {})
+    plain, relaying = (
+        build(read(f"networks: {{old: [192.0.2.0/24]}}\n{key}rulesets: {{}}", "f")).policy
+        for key in ("", "relay_domains: [example.org]\n")
+    )
+    assert loaded.warnings_with(plain) == []
+    (warning,) = loaded.warnings_with(relaying)
+    assert str(warning) == (
+        f"{file}:1:40: warning: passthrough: no rule holds behind it, `relay_domains` included, "
+        "so the relay check counts"
+    )
 
 
 def test_one_starttls_of_the_backend_cannot_be_used_twice(file: Path) -> None:

@@ -203,7 +203,7 @@ def test_what_comes_with_the_header_is_the_clients(net: Net, guard: Guard, versi
 @pytest.mark.parametrize(
     ("octets", "logged"),
     [
-        (b"EHLO me.test\r\nVRFY george\r\n", r"no PROXY header: E"),
+        (b"EHLO me.test\r\nVRFY george\r\n", r"no PROXY header: another beginning: E"),
         (b"PROXY TCP4 10.1.2.3 10.1.2.4 1\r\nEHLO me.test\r\n", r"line that is cut off: PROXY TCP4 10\.1\.2\.3 "),
         (b"PROXY TCP4 010.1.2.3 ", r"no address of the family that is said: PROXY TCP4 0"),
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x15", r"unknown family or transport: \\r\\n\\r\\n\\000\\r\\nQUIT\\n!"),

@@ -84,11 +84,11 @@ for front, behind in ((b"", b""), (tlv(0xE0, b"a"), tlv(0x20, TLS)), (tlv(4, b"p
 
 # What is none, the octet at which that is known, and how it is called.
 FAULTS: list[tuple[bytes, int, str]] = [
-    (b"EHLO me.test\r\n", 1, "no PROXY header"),
-    (b"PRIXY TCP4", 3, "no PROXY header"),
-    (b"proxy TCP4", 1, "no PROXY header"),
+    (b"EHLO me.test\r\n", 1, "another beginning"),
+    (b"PRIXY TCP4", 3, "another beginning"),
+    (b"proxy TCP4", 1, "another beginning"),
     (b"\0", 1, "unprintable octet"),
-    (b" PROXY UNKNOWN\r\n", 1, "no PROXY header"),
+    (b" PROXY UNKNOWN\r\n", 1, "another beginning"),
     (b"PROXY\r\n", 6, "unknown protocol"),
     (b"PROXY TCP5 ", 10, "unknown protocol"),
     (b"PROXY tcp4 ", 7, "unknown protocol"),
@@ -137,8 +137,8 @@ FAULTS: list[tuple[bytes, int, str]] = [
         101,
         "line of more than 107 octets",
     ),
-    (SIGNATURE[:4] + b"\r", 5, "no PROXY header"),
-    (SIGNATURE[:11] + b"\r\n", 12, "no PROXY header"),
+    (SIGNATURE[:4] + b"\r", 5, "another beginning"),
+    (SIGNATURE[:11] + b"\r\n", 12, "another beginning"),
     (v2(0x11, V4, 0x11), 13, "neither LOCAL nor PROXY of version 2"),
     (v2(0x11, V4, 0x22), 13, "neither LOCAL nor PROXY of version 2"),
     (v2(0x11, V4, 0x01), 13, "neither LOCAL nor PROXY of version 2"),

@@ -81,6 +81,21 @@ def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
         (["220 mx", "250 hi", "550 no"], Relaying.UNKNOWN),
         (["220 mx", "250 hi", "250 ok", "550 5.1.2 Host unknown"], Relaying.UNKNOWN),
         (["220 mx", "250 hi", "250 ok", "553 not in my list of allowed rcpthosts (#5.7.1)"], Relaying.REFUSES),
+        (["220 mx", "250 hi", "250 ok", "550 5.7.1 Delivery not authorized"], Relaying.REFUSES),
+        (["220 mx", "250 hi", "250 ok", "454 4.7.1 <x>: Relay access denied"], Relaying.REFUSES),
+        (["220 mx", "250 hi", "250 ok", "454 4.7.1 try later"], Relaying.UNKNOWN),
+        # About the address that asks, which nobody has, and not about what it asks for.
+        (
+            ["220 mx", "250 hi", "250 ok", "550 5.7.25 Client host rejected: cannot find your hostname"],
+            Relaying.UNKNOWN,
+        ),
+        (
+            ["220 mx", "250 hi", "250 ok", "554 5.7.1 Service unavailable; Client host blocked using x"],
+            Relaying.UNKNOWN,
+        ),
+        (["220 mx", "250 hi", "250 ok", "550 5.7.1 Helo command rejected: Host not found"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi", "250 ok", "550 blocked by reputation"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi", "550 5.7.1 Access denied"], Relaying.UNKNOWN),
         (["220 mx", "550 no HELO from you"], Relaying.UNKNOWN),
         (["554 no service"], Relaying.UNKNOWN),
         (["421 busy"], Relaying.UNKNOWN),

@@ -51,7 +51,9 @@ class Stage:
 
     def __init__(self, rcpt: str | None, *, rules: str = "rulesets: {}", **settings: Any) -> None:
         backend = {"endpoint": "tcp:127.0.0.1:25", **settings.pop("backend", {})}
-        self.settings = Settings.model_validate({"listen": LISTEN, "backend": backend, **settings})
+        self.settings = Settings.model_validate(
+            {"listen": settings.pop("listen", LISTEN), "backend": backend, **settings}
+        )
         self.backend = Backend(rcpt, self.settings.backend.identity)
         self.clock = Clock()
         self._log = io.StringIO()
@@ -207,6 +209,41 @@ def test_where_the_policy_keeps_outsiders_from_relaying_any_backend_will_do(rcpt
         assert "and `relay_domains` of the policy keeps outsiders from it" in stage.log()
     stage.watch.backend_away(True)
     assert stage.watch.standing is Standing.SERVE
+
+
+def test_what_is_passed_through_is_not_kept_from_relaying() -> None:
+    """Behind such a STARTTLS the guard sees no recipient."""
+    listen = {"endpoint": LISTEN, "starttls": {"passthrough": ["old"]}}
+    rules = "networks: {old: [203.0.113.0/24]}\nrelay_domains: [example.org]"
+    assert Stage(RELAYS, rules=rules, listen=listen).start() is Standing.RELAYS
+    assert Stage(DENIED, rules=rules, listen=listen).start() is Standing.SERVE
+
+
+def test_what_breaks_close_behind_a_question_is_asked_about_later() -> None:
+    """Put off, not left out: a server may be restarted as another one at any time."""
+    stage = Stage(DENIED)
+    stage.start()
+    stage.clock.advance(3)
+    stage.backend.rcpt = RELAYS
+    stage.watch.backend_away(False)
+    assert len(stage.backend.asked) == 1
+    stage.clock.advance(7)
+    assert len(stage.backend.asked) == 2
+    assert stage.changes[-1] is Standing.RELAYS
+
+
+def test_a_connection_that_cannot_even_be_tried_is_no_answer() -> None:
+    """And the next question is asked all the same."""
+    stage = Stage(DENIED)
+
+    def connect(user: BackendUser, client: Client) -> Deferred[Any]:
+        raise OSError("no more sockets")
+
+    working, stage.backend.connect = stage.backend.connect, connect  # type: ignore[method-assign]
+    assert stage.start() is Standing.WAIT
+    stage.backend.connect = working  # type: ignore[method-assign]
+    stage.clock.advance(1)
+    assert stage.changes == [Standing.SERVE]
 
 
 def test_it_asks_as_an_outsider_would_be_seen() -> None:
