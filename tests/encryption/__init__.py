@@ -1,0 +1,1 @@
+"""TLS with real clients and real mail servers on both sides of the guard."""
