@@ -25,8 +25,9 @@ are in order by construction: there is no queue of replies.
 
 Contract: one method for each thing that can happen, each returns the effects in order.  No method
 raises on anything that a client or a backend sends.  All changes of phase are in this file, in
-encryption.py, which has STARTTLS, in transfer.py, which has what is on its way to the backend, and in
-turns.py, which has the guard's own answers, waits and ends.
+ends.py, which has the ends that neither side asked for, in encryption.py, which has STARTTLS, in
+transfer.py, which has what is on its way to the backend, and in turns.py, which has the guard's own
+answers and waits.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from typing import Final
 from . import answers, ehlo
 from .answers import Closing
 from .effects import Authenticated, BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
-from .encryption import Encryption
+from .ends import Ends
 from .grammar import Command, Fault, Malformed, eight_bit_at
 from .intake import SAMPLE_OCTETS
 from .invariants import must_be_last, not_offered, offers_tls, overrule
-from .phases import BACKEND_SPEAKS, CLIENT_OWES, MUTE, Phase
+from .phases import BACKEND_SPEAKS, MUTE, Phase
 from .replies import BackendReply, Reply, ReplyFault
 from .tally import UNKNOWN, Tally
 from .terms import EarlyInput, Terms
@@ -49,14 +50,14 @@ from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES, RESETTING
 from .verdict import Action, Facts, Judge, Verdict
 
 
-class Dialogue(Encryption):
+class Dialogue(Ends):
     """One session.
 
     `judge` decides about commands; `closing` has the 421 replies; `terms` say what else this client
     may expect; `facts` are what is known before its first octet, as that it comes in TLS.
     """
 
-    __slots__ = ("_draining", "_judge", "_normalized", "broken_off", "tally")
+    __slots__ = ("_draining", "_judge", "_normalized", "tally")
 
     def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None, facts: Facts | None = None) -> None:
         terms = terms or Terms()
@@ -64,8 +65,6 @@ class Dialogue(Encryption):
         self._judge = judge
         self._normalized = False  # a bare LF behind a line was reported
         self._draining = False
-        self.broken_off = False
-        """The backend went away in the middle."""
         self.tally = Tally()
 
     @property
@@ -130,29 +129,6 @@ class Dialogue(Encryption):
         self._read_on()
         return self._effects()
 
-    def client_lost(self) -> list[Effect]:
-        """The client is gone.  A message whose end the backend has not seen must not become one."""
-        if not self.over:
-            self._close()
-        return self._effects()
-
-    def backend_unreachable(self) -> list[Effect]:
-        """No connection to the backend could be made."""
-        if not self.over:
-            self._hang_up(self._closing.unavailable)
-        return self._effects()
-
-    def backend_lost(self) -> list[Effect]:
-        """The backend closed the connection."""
-        if not self.over:
-            if self._outstanding == b"QUIT" or self._only_quit or self.phase is Phase.TUNNEL:
-                self._close()
-            else:
-                self.broken_off = True
-                self._out.append(BackendFault("connection lost", self._reader.sample))
-                self._hang_up(self._closing.backend_lost)
-        return self._effects()
-
     def delay_over(self) -> list[Effect]:
         """The seconds of the last `Wait` have passed."""
         if self.phase is Phase.DELAYED and self._pending is not None:
@@ -174,17 +150,6 @@ class Dialogue(Encryption):
             self._known.secured(names)
             self._await(Phase.COMMAND)
             self._read_on()
-        return self._effects()
-
-    def timed_out(self) -> list[Effect]:
-        """The time-out for `awaited` has passed."""
-        if not self.over:
-            if self.awaited in CLIENT_OWES and not self._reader.pending:
-                self._hang_up(self._closing.client_timeout, "time-out")
-            else:
-                octets = self._outstanding or self._reader.sample
-                self._out.append(BackendFault(f"no reply in time ({self.awaited.value})", octets))
-                self._hang_up(self._closing.backend_timeout, "time-out")
         return self._effects()
 
     def drain(self) -> list[Effect]:

@@ -52,19 +52,6 @@ class Turns:
         """True once `Close` was said."""
         return self.phase is Phase.OVER
 
-    def stop(self) -> list[Effect]:
-        """The time for draining is over."""
-        if not self.over:
-            self._hang_up(self._closing.shutdown, "shutdown")
-        return self._effects()
-
-    def fail(self) -> list[Effect]:
-        """A method of the dialogue raised: that is a fault of this program, and the session ends closed."""
-        self._out = []
-        self._outstanding = b"DATA"  # whatever the backend has of a message, it must not become one
-        self._hang_up(self._closing.internal)
-        return self._effects()
-
     @property
     def _inside_message(self) -> bool:
         """The backend has a part of a message, or of a chunk, and waits for the rest."""
