@@ -6,7 +6,7 @@ in, effects out.  It ends with `Introduced`, whose octets are the banner for the
 so that the backend can take nothing that a client sent for an introduction.  If the backend refuses service in words
 (4yz, 5yz), that is the banner.
 
-    BANNER -> EHLO [-> STARTTLS -> TLS -> EHLO] [-> NAME -> XCLIENT ...] -> over
+    BANNER -> EHLO [-> STARTTLS -> TLS [-> EHLO]] [-> NAME -> XCLIENT ...] -> over
 """
 
 from __future__ import annotations
@@ -120,10 +120,16 @@ class Introduction:
         return self._effects()
 
     def tls_established(self) -> list[Effect]:
-        """The handshake is done: what was offered in clear counts no more (RFC 3207 4.2)."""
+        """The handshake is done: what was offered in clear counts no more (RFC 3207 4.2).
+
+        If there is nothing to tell, the client's own EHLO is the next: a server may have counted ours.
+        """
         if self._step is _Step.TLS:
             self._encrypted = True
-            self._say(_Step.EHLO, self._greeting)
+            if self._tells:
+                self._say(_Step.EHLO, self._greeting)
+            else:
+                self._end(Introduced(self._banner))
         return self._effects()
 
     def named(self, name: str | None) -> list[Effect]:

@@ -87,13 +87,12 @@ def test_tls_comes_first_and_what_was_offered_in_clear_does_not_count(cut: int) 
 
 
 def test_tls_alone_gives_the_client_the_first_banner(cut: int) -> None:
-    """The 220 to STARTTLS is none."""
+    """The 220 to STARTTLS is none; and no second EHLO, since sendmail slows who says it three times."""
     play = Play("opportunistic", cut=cut)
     play.hear(BANNER)
     play.hear(OFFERS)
     play.hear(b"220 go\r\n")
-    play.secure()
-    assert play.hear(b"250 mx.test\r\n") == [Introduced(BANNER)]
+    assert play.secure() == [Introduced(BANNER)]
 
 
 def test_what_is_opportunistic_goes_on_in_clear(cut: int) -> None:

@@ -80,7 +80,7 @@ def test_no_restart_is_tried_where_none_would_help() -> None:
     assert set(map(int, unit("smtpguard.service")["RestartPreventExitStatus"][0].split())) == statuses
 
 
-def test_the_service_runs_without_root_and_checks_before_it_starts() -> None:
+def test_the_service_runs_without_root_and_says_when_it_is_ready() -> None:
     """A user of its own, one capability, and readiness told by the guard itself."""
     service = unit("smtpguard.service")
     assert service["Type"] == ["notify"]
@@ -88,7 +88,8 @@ def test_the_service_runs_without_root_and_checks_before_it_starts() -> None:
     assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"] == ["CAP_NET_BIND_SERVICE"]
     assert service["SyslogFacility"] == ["mail"]
     file = "${CONFIGURATION_DIRECTORY}/smtpguard.yaml"
-    assert service["ExecStartPre"] == [f"{COMMAND} check --config {file}"]
+    # No `check` in front: RestartPreventExitStatus holds for the main process alone, which tells the same faults.
+    assert "ExecStartPre" not in service
     assert service["ExecStart"] == [f"{COMMAND} run --config {file}"]
 
 
@@ -176,6 +177,15 @@ def test_the_drop_in_adds_one_capability_and_the_routes() -> None:
     assert drop_in["AmbientCapabilities"] == drop_in["CapabilityBoundingSet"] == ["CAP_NET_ADMIN"]
     assert drop_in["ExecStartPre"] == ["+/usr/local/libexec/smtpguard-transparent up"]
     assert drop_in["ExecStopPost"] == ["+/usr/local/libexec/smtpguard-transparent down"]
+
+
+def test_systemd_takes_the_drop_in_for_private_keys(installed: Path) -> None:
+    """A group that there is on a stock Debian with certificates, and no other right."""
+    (installed / "smtpguard.service.d").mkdir()
+    name = "smtpguard.service.d/private-keys.conf"
+    (installed / name).write_text((UNITS / name).read_text())
+    assert analyze("verify", str(installed / "smtpguard.service")) == ""
+    assert unit(name) == {"SupplementaryGroups": ["ssl-cert"]}
 
 
 def routes(*arguments: str) -> subprocess.CompletedProcess[str]:

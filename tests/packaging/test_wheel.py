@@ -74,7 +74,7 @@ def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built
         *(f"smtpguard/policies/{name}.yaml" for name in SHIPPED),
         "twisted/plugins/smtpguard_dropin.py",
         *(f"{data}/smtpguard.{kind}" for kind in ("service", "socket", "yaml")),
-        f"{data}/smtpguard.service.d/transparent.conf",
+        *(f"{data}/smtpguard.service.d/{name}.conf" for name in ("private-keys", "transparent")),
         f"{data}/smtpguard-transparent",
         *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")),
     }
