@@ -134,6 +134,9 @@ class _Asking:
         self.give_up(f"connection lost after {self._asked}")
 
     def _replied(self, reply: BackendReply) -> None:
+        if self._reader.pending:  # it would be taken for the answer to what is asked next
+            self.give_up(f"surplus reply behind that to {self._asked}")
+            return
         said = reply.octets.decode("ascii", "backslashreplace").strip()
         if self._found is None and (reply.code >= 400 or self._asked.startswith("RCPT")):
             self._found = self._judge(reply.code, said), said

@@ -98,7 +98,6 @@ WRONG: Final = {
     _refuses: "reply to STARTTLS that is no 220",
     _injects: "octets behind a reply that nothing asked for",
     _injects_in_place_of_a_handshake: "TLS: wrong version number",
-    _injects_in_tls: "octets behind the last reply of the introduction",
     _hangs_up: "connection lost",
 }
 
@@ -119,6 +118,21 @@ def test_a_server_that_is_not_to_be_trusted_gets_no_client(
             assert client.closed()
         guard.wait_line(rf"\[127\.0\.0\.2\]: mail server: {WRONG[wrong]}")
         assert all(set(one.lines) <= {GREETING, b"STARTTLS"} for one in backend.over(2))
+
+
+def test_a_server_that_says_more_than_it_was_asked_inside_tls_is_cut_off(certified: Certified, tmp_path: Path) -> None:
+    """As outside: 421 for the client, nothing of the surplus, and no answer for the relay check."""
+    with (
+        ScriptedBackend(_injects_in_tls(certified)) as backend,
+        guarding(tmp_path, certified, backend.address, "warn", **required(certified)) as guard,
+    ):
+        guard.wait_line("gave no clear answer: surplus reply behind that to HELO .*; serving all the same")
+        with Talk("127.0.0.1", guard.port, OUTSIDE) as client:
+            client.send(b"EHLO me.test\r\n")
+            told = client.rest()
+            assert b"injected" not in told
+            assert told.splitlines()[-1].startswith(b"421 4.3.0 ")
+        guard.wait_line(r"\[127\.0\.0\.2\]: mail server: surplus reply: 250 injected")
 
 
 def test_clients_wait_until_the_server_can_be_trusted(certified: Certified, tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
         (["554 no service"], Relaying.UNKNOWN),
         (["421 busy"], Relaying.UNKNOWN),
         (["SSH-2.0-x"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi\r\n550 5.7.1 Relaying denied"], Relaying.UNKNOWN),
         (["220 mx", "250 hi"], Relaying.UNKNOWN),
     ],
 )
