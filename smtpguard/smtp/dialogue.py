@@ -363,7 +363,8 @@ class Dialogue(Ends):
         """Return the EHLO reply that the client sees."""
         reply = ehlo.visible(reply, self._offers)
         facts = self._known.facts
-        if offers_tls(self._terms, facts) and self._judge.may_forward(b"STARTTLS", facts):
+        # A keyword stands in a 250 (RFC 5321 4.1.1.1), and all lines of a reply have one code.
+        if reply.startswith(b"250") and offers_tls(self._terms, facts) and self._judge.may_forward(b"STARTTLS", facts):
             reply = ehlo.offering(reply, b"STARTTLS")
         return reply
 
