@@ -23,6 +23,7 @@ from ..policy.rules import Policy
 from ..smtp.answers import Closing
 from ..smtp.dialogue import Dialogue
 from ..smtp.replies import Reply
+from ..smtp.terms import Terms
 from ..smtp.verdict import Facts
 from .backend import BackendConnector, Client
 from .client import ClientSide, Doorway
@@ -57,6 +58,7 @@ class Reception:
         """Whose place each connection takes, from when its client is known."""
         self._of_peer: Counter[Peer] = Counter()
         self._terms = settings.terms
+        self._terms_made: dict[tuple[int, Doorway], Terms] = {}
 
     # -- before a session ----------------------------------------------------------------------------
 
@@ -124,8 +126,7 @@ class Reception:
         self.arriving.discard(side)
         peer, label = client.peer, side.doorway.label
         journal.connected(label)
-        offer = side.doorway.listener.offers(self._policy.networks.names_of(peer))
-        terms = self._policy.terms_for(peer, evolve(self._terms, starttls=offer))
+        terms = self._terms_for(peer, side.doorway)
         dialogue = Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts)
 
         session = Session(dialogue, journal, self._timeouts, self._reactor, side, self.sessions.discard)
@@ -133,6 +134,17 @@ class Reception:
         self.sessions.add(session)
         session.begin(lambda user: self._backend.connect(user, client))
         return session
+
+    def _terms_for(self, peer: Peer, doorway: Doorway) -> Terms:
+        """Return the terms of a client, which are the same for all that no network tells apart."""
+        # Bounded as the policy's judges are: by what its networks cut out, times the listeners.
+        key = self._policy.networks.classify(peer), doorway
+        terms = self._terms_made.get(key)
+        if terms is None:
+            offer = doorway.listener.offers(self._policy.networks.names_of(peer))
+            terms = self._policy.terms_for(peer, evolve(self._terms, starttls=offer))
+            self._terms_made[key] = terms
+        return terms
 
 
 class ClientFactory(Factory):
