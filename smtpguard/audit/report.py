@@ -24,10 +24,14 @@ Paint = Callable[[str, Verdict], str]
 
 
 def status(findings: Sequence[Finding]) -> int:
-    """Return the exit status: 0, 1 for a warning or a hole, 69 if nothing at all could be asked."""
+    """Return the exit status: 0, 1 for a warning or a hole, 69 if nothing at all could be asked.
+
+    A server that might relay is not one without findings: 1, too, if it could not be asked about that.
+    """
     if all(finding.unasked for finding in findings):
         return os.EX_UNAVAILABLE
-    return 1 if worst(finding.verdict for finding in findings).is_bad else 0
+    not_known = any(finding.unasked and finding.probe == "relay" for finding in findings)
+    return 1 if not_known or worst(finding.verdict for finding in findings).is_bad else 0
 
 
 def table(

@@ -157,7 +157,7 @@ def audit(
     \b
     Exit status:
        0  nothing worse than a note
-       1  a warning or a hole
+       1  a warning or a hole, or no answer about relaying
       64  usage
       69  HOST cannot be reached, or gives no service
     """

@@ -41,8 +41,8 @@ _SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
 _WHEN: Final = {
     "SYNTAX": "a line outside the grammar whose end is beyond doubt",
     "UNKNOWN": "a verb that is never forwarded, or that the backend's profile does not know",
-    "NOT_IMPLEMENTED": "STARTTLS where the listener has no `starttls`; BDAT under `chunking: hide`, after its octets "
-    "were swallowed",
+    "NOT_IMPLEMENTED": "STARTTLS where the listener has no `starttls`, or TLS is implicit; BDAT under `chunking: "
+    "hide`, after its octets were swallowed",
     "NO_ARGUMENT": "DATA, RSET, QUIT or STARTTLS with an argument",
     "READY_FOR_TLS": "STARTTLS, where the listener has certificates; the handshake follows",
     "IN_TLS": "STARTTLS within TLS",

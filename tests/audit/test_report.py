@@ -133,6 +133,7 @@ def test_an_audit_in_which_nothing_could_be_asked_is_no_good_one() -> None:
     unasked = Finding("x", "", NOTE, "could not be asked", unasked=True)
     assert status([unasked, unasked]) == os.EX_UNAVAILABLE
     assert status([unasked, FINDINGS[0]]) == 0
+    assert status([Finding("relay", "from <>", NOTE, "could not be asked", unasked=True), FINDINGS[0]]) == 1
     assert summary([unasked]) == "hole: 0, warning: 0, note: 1, ok: 0; could not be asked: 1"
 
 
