@@ -1,9 +1,10 @@
 """Whether the backend may be used: asked at the start, and again whenever it may have become another.
 
-Contract: a `RelayWatch` asks (relay_check.py) as each kind of outsider is seen, and keeps what follows from the
-answers in `standing` and `closed_because`.  Under `enforce` nobody is served as long as there is no answer, after an
-outage too, nor while the backend would relay for outsiders.  Where the policy itself keeps outsiders
-from relaying (`relay_domains`), any backend will do, and that is said.
+Contract: a `RelayWatch` asks (relay_check.py) as outsiders are seen, once for each family that they may
+have, and keeps what follows from the answers in `standing` and `closed_because`.  Under `enforce` nobody
+is served as long as there is no answer, after an outage too, nor while the backend would relay for
+outsiders.  Where the policy itself keeps outsiders from relaying (`relay_domains`), any backend will
+do, and that is said.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ DOCUMENTATION: Final = {
     6: ("2001:db8::1", "3fff::1"),  # RFC 3849, RFC 9637
 }
 """Addresses that nobody has, to be shown to a backend as an outsider's."""
+_ABOUT_THE_QUESTION: Final = "relay_check_recipient, relay_check_source and --relay-check"
 _PORT: Final = 25025  # an outsider's; any will do
 
 
@@ -72,7 +74,6 @@ class RelayWatch:
         """`changed` is told of every standing that is not the one before."""
         self._reactor = reactor
         self._settings = settings
-        self._policy = policy
         self._backend = backend
         self._journal = journal
         self._host = host
@@ -221,10 +222,8 @@ class RelayWatch:
         else:
             waits = enforced and not self._safe and (answer.away or self.standing is not Standing.SERVE)
             waiting = "clients get 421 until it answers" if waits else "serving all the same"
-            text = (
-                f"{backend} gave no clear answer: {answer.said}; {waiting} "
-                "(see relay_check_recipient and --relay-check)"
-            )
+            keys = "backend.server_name and backend.ca" if answer.said.startswith("TLS: ") else _ABOUT_THE_QUESTION
+            text = f"{backend} gave no clear answer: {answer.said}; {waiting} (see {keys})"
         if self._said.get(question.shown) != text:  # a wait is told once, not at every try
             self._journal.service(f"relay check: {text}", priority)
         self._said[question.shown] = text

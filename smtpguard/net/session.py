@@ -1,7 +1,7 @@
 """One session on the wire: two Twisted protocols, one dialogue between them.
 
-Contract: `ClientSide` (client.py) and `BackendSide` (backend.py) hand every event to the `Session`, which
-asks the dialogue and performs the effects; nothing else writes to either transport while it lasts.
+Contract: `ClientSide` (client.py) and `BackendSide` (backend_side.py) hand every event to the `Session`,
+which asks the dialogue and performs the effects; nothing else writes to either transport while it lasts.
 Flow control runs both ways: a peer that does not read stops the other side, and itself, from being
 read; so what a session holds is bounded by the transports' buffers and `limits.queue`.
 """

@@ -26,7 +26,7 @@ from .verdict import Action, Facts, Verdict
 
 _RULE: Final = "never forwarded, whatever the policy"
 _NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
-_NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule=_RULE)
+_NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="STARTTLS, which this listener does not offer")
 _HIDDEN: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="BDAT, under `chunking: hide` in the settings")
 _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
 _NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")

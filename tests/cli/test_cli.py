@@ -442,14 +442,19 @@ def test_explain_knows_what_the_grammar_does_not_let_through(
     assert all(shown.isprintable() for shown in out)
 
 
-@pytest.mark.parametrize(
-    "line", ["XCLIENT ADDR=127.0.0.1", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2", "xproxyfrom x", "STARTTLS"]
-)
+@pytest.mark.parametrize("line", ["XCLIENT ADDR=127.0.0.1", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2", "xproxyfrom x"])
 def test_explain_knows_what_is_never_forwarded(smtpguard: Typed, line: str) -> None:
     """Inside either."""
     said = rows(smtpguard("explain", "--from", INSIDE, line)[1])
     assert (said["rule"], said["verdict"]) == ("never forwarded, whatever the policy", "reply")
     assert said["log"] == f"[10.1.2.3]: {line} [rejected]"
+
+
+def test_explain_says_that_it_is_the_listener_that_has_no_starttls(smtpguard: Typed) -> None:
+    """No policy is the reason, and none would help."""
+    said = rows(smtpguard("explain", "--from", INSIDE, "STARTTLS")[1])
+    assert (said["rule"], said["verdict"]) == ("STARTTLS, which this listener does not offer", "reply")
+    assert said["reply"] == "502 5.5.1 Command not implemented"
 
 
 def test_explain_takes_the_facts_of_the_session_into_account(smtpguard: Typed, policy: Path) -> None:
