@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
-from attrs import evolve
 
 from ..config import policy_file, settings
 from ..config.faults import suggestion
@@ -76,7 +76,7 @@ def explain(
         if at is None:
             known = suggestion(listener, [one.label for one in guarded.listen])
             raise click.BadParameter(f"no listener is named {listener!r}{known}", param_hint="--listener")
-        terms, listener = evolve(terms, starttls=at.offers(loaded.policy.networks.names_of(peer))), at.label
+        terms, listener = replace(terms, starttls=at.offers(loaded.policy.networks.names_of(peer))), at.label
     names = frozenset(name.lower() for name in tls_name)
     facts = Facts(ehlo, ehlo, tls or bool(names), names, auth, auth_failed)
     line = os.fsencode(command)

@@ -7,9 +7,9 @@ can show is in policy_checks.py.
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Annotated, Final, Literal
 
-from attrs import asdict
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticKnownError
 

@@ -8,20 +8,22 @@ tests/packaging/test_docs.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..policy.rules import Policy
 from ..smtp.bounds import Bounds
+from ..smtp.phases import Awaited
 from ..smtp.profiles import PROFILES
 from ..smtp.terms import Terms
 from .backend import Backend, is_loopback
 from .endpoints import Endpoint, parse_client, parse_server
 from .faults import Fault, Faulty, Known
-from .fields import Address, FilePath, Listed, Octets, Seconds, flag, unit, wrapped
+from .fields import Address, FilePath, Listed, Octets, Seconds, Workers, flag, unit, wrapped
 from .listener import Listener
 from .models import Section, validate
 from .yaml_reader import Document, Places, is_file, read_file
@@ -80,6 +82,26 @@ class Timeouts(Section):
     linger: Seconds = Field(2.0, description="for a client to read the last reply before its connection is reset")
     shutdown: Seconds = Field(30.0, description="for transactions in progress when the service stops")
 
+    @property
+    def by_what_is_awaited(self) -> dict[Awaited, float]:
+        """Return how long a session waits for what; what is not in it, it waits for without end."""
+        return {
+            Awaited.BANNER: self.banner,
+            Awaited.COMMAND: self.command,
+            Awaited.REPLY: self.reply,
+            Awaited.DATA_REPLY: self.data_reply,
+            Awaited.DATA_BLOCK: self.data_block,
+            Awaited.DATA_END: self.data_end,
+            Awaited.CHUNK: self.message,
+            Awaited.TLS: self.handshake,
+            Awaited.TUNNEL: self.command,
+        }
+
+    @property
+    def shortest(self) -> float:
+        """Return the least of what a session waits for."""
+        return min(*self.by_what_is_awaited.values(), self.linger)
+
 
 class Dns(Section):
     """Host names for the log; they decide nothing."""
@@ -125,6 +147,12 @@ class Settings(Section):
     relay_check_interval: Seconds = Field(
         3600.0, description="after which it is asked again; besides, after every outage of the backend and at SIGHUP"
     )
+    workers: Workers = Field(
+        1,
+        description="processes that serve side by side, 256 at most; `auto` is one for each processor; `limits` hold "
+        "for all of them together",
+        json_schema_extra=flag("--workers"),
+    )
     log: Log = Field(Log(), description="see its own table")
     limits: Limits = Field(Limits(), description="see its own table")
     timeouts: Timeouts = Field(Timeouts(), description="see its own table")
@@ -169,7 +197,7 @@ class Settings(Section):
         profile = PROFILES[self.backend.profile]
         return Terms(
             Bounds(self.limits.queue, self.limits.reply_line, self.limits.reply),
-            evolve(profile, seven_bit=profile.seven_bit or self.backend.seven_bit),
+            replace(profile, seven_bit=profile.seven_bit or self.backend.seven_bit),
             chunking=self.backend.chunking == "forward",
         )
 

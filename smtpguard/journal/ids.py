@@ -24,10 +24,15 @@ class SessionIds:
         self._clock = clock
         self._pid = f"{os.getpid() if pid is None else pid:06d}"
         self._sequence = secrets.randbelow(_SEQUENCE)
+        self._second = -1
+        self._digits = ""  # of that second
 
     def next(self) -> str:
-        now = time.gmtime(self._clock())
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            now = time.gmtime(second)
+            fields = (now.tm_year - 1900, now.tm_mon - 1, now.tm_mday, now.tm_hour, now.tm_min, now.tm_sec)
+            self._digits = "".join(_DIGITS[digit % 60] for digit in fields)
         self._sequence = (self._sequence + 1) % _SEQUENCE
-        fields = (now.tm_year - 1900, now.tm_mon - 1, now.tm_mday, now.tm_hour, now.tm_min, now.tm_sec)
-        digits = (*fields, *divmod(self._sequence, 60))
-        return "".join(_DIGITS[digit % 60] for digit in digits) + self._pid
+        return f"{self._digits}{_DIGITS[self._sequence // 60]}{_DIGITS[self._sequence % 60]}{self._pid}"

@@ -125,7 +125,8 @@ class SessionJournal:
         self._write(Level.BACKEND, lambda c: lines.backend_fault(event, c, self._style))
 
     def connected(self, listener: str) -> None:
-        self._write(Level.CONNECTION, lambda c: lines.connected(c, listener))
+        if self._journal.level >= Level.CONNECTION:  # few ask for it, and every session has it
+            self._write(Level.CONNECTION, lambda c: lines.connected(c, listener))
 
     def authenticated(self, event: Authenticated) -> None:
         level = Level.SUMMARY if event.accepted else Level.COMMAND

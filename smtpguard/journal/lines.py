@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import re
 import syslog
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Any, Final
-
-from attrs import field, frozen
+from typing import Any, Final, final
 
 from ..policy.networks import Peer
 from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
@@ -53,30 +51,46 @@ class Style(Enum):
     CLASSIC = "classic"
 
 
-@frozen
+@final
 class Client:
     """A client as the log names it."""
 
-    peer: Peer
-    host: str | None = None
-    """Its name, looked up and confirmed; None if there is none."""
+    __slots__ = ("host", "peer")
+
+    def __init__(self, peer: Peer, host: str | None = None) -> None:
+        self.peer: Final = peer
+        self.host: Final = host
+        """Its name, looked up and confirmed; None if there is none."""
 
     def __str__(self) -> str:
         return f"{self.host} {self.peer.bracketed}" if self.host else self.peer.bracketed
 
 
-@frozen
+def _nothing_more() -> dict[str, Any]:
+    return {}
+
+
+@final
 class Line:
     """One event, ready to be written."""
 
-    level: int
-    priority: int
-    """As in syslog(3)."""
-    event: str
-    text: str
-    """Without the session id."""
-    fields: Mapping[str, Any] = field(factory=dict)
-    """For the JSON form; values are str, int or bool."""
+    __slots__ = ("_tell", "event", "level", "priority", "text")
+
+    def __init__(
+        self, level: int, priority: int, event: str, text: str, tell: Callable[[], dict[str, Any]] = _nothing_more
+    ) -> None:
+        self.level: Final = level
+        self.priority: Final = priority
+        """As in syslog(3)."""
+        self.event: Final = event
+        self.text: Final = text
+        """Without the session id."""
+        self._tell = tell
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """For the JSON form, which few ask for; values are str, int or bool."""
+        return self._tell()
 
 
 def printable(octets: bytes) -> str:
@@ -114,13 +128,16 @@ def judged(event: Judged, client: Client, style: Style) -> Line:
     verb, verdict = event.command.verb, event.verdict
     shown = printable(without_credentials(event.command.line[:-2]))
     refused = verdict.action is not Action.FORWARD
-    fields = {
-        "verb": verb.decode("ascii") if verb in KNOWN_VERBS else "UNKNOWN",
-        "line": shown,
-        "verdict": verdict.action.value,
-        "reply": str(verdict.reply or ""),
-        "rule": verdict.rule,
-    }
+
+    def fields() -> dict[str, Any]:
+        return {
+            "verb": verb.decode("ascii") if verb in KNOWN_VERBS else "UNKNOWN",
+            "line": shown,
+            "verdict": verdict.action.value,
+            "reply": str(verdict.reply or ""),
+            "rule": verdict.rule,
+        }
+
     if is_probe(event):
         place = _classic_name(client) if style is Style.CLASSIC else str(client)
         text = f'"{verb.decode("ascii").lower()}" command from {place} ({_bare(client.peer)})'
@@ -139,7 +156,7 @@ def refused(event: Refused, client: Client, style: Style) -> Line:
     text = f"{place}: SMTP violation, {event.what}{': ' + shown if shown else ''}{' [closed]' if event.closed else ''}"
     level = Level.VIOLATION if event.closed else Level.COMMAND
     return Line(
-        level, syslog.LOG_NOTICE, "violation", text, {"what": event.what, "line": shown, "closed": event.closed}
+        level, syslog.LOG_NOTICE, "violation", text, lambda: {"what": event.what, "line": shown, "closed": event.closed}
     )
 
 
@@ -147,7 +164,7 @@ def normalized(event: Normalized, client: Client, style: Style) -> Line:
     """A bare LF that was forwarded as CRLF, because the policy says so."""
     place = _classic_name(client) if style is Style.CLASSIC else str(client)
     text = f"{place}: {event.where} replaced by CRLF"
-    return Line(Level.COMMAND, syslog.LOG_INFO, "normalized", text, {"what": event.where})
+    return Line(Level.COMMAND, syslog.LOG_INFO, "normalized", text, lambda: {"what": event.where})
 
 
 def over_budget(event: OverBudget, client: Client, style: Style) -> Line:
@@ -155,7 +172,7 @@ def over_budget(event: OverBudget, client: Client, style: Style) -> Line:
     place = _classic_name(client) if style is Style.CLASSIC else str(client)
     verb = event.verb.decode("ascii") if event.verb in KNOWN_VERBS else "UNKNOWN"
     text = f"{place}: possible SMTP attack: command={verb}, count={event.count}"
-    return Line(Level.COMMAND, syslog.LOG_INFO, "over-budget", text, {"verb": verb, "count": event.count})
+    return Line(Level.COMMAND, syslog.LOG_INFO, "over-budget", text, lambda: {"verb": verb, "count": event.count})
 
 
 def backend_fault(event: BackendFault, client: Client, style: Style) -> Line:
@@ -163,30 +180,50 @@ def backend_fault(event: BackendFault, client: Client, style: Style) -> Line:
     shown = printable(event.octets)
     place = _classic_name(client) if style is Style.CLASSIC else str(client)
     text = f"{place}: mail server: {event.what}{': ' + shown if shown else ''}"
-    return Line(Level.BACKEND, syslog.LOG_ERR, "backend", text, {"what": event.what, "octets": shown})
+    return Line(Level.BACKEND, syslog.LOG_ERR, "backend", text, lambda: {"what": event.what, "octets": shown})
 
 
 def summary(counts: Mapping[bytes, list[int]], client: Client, seconds: float, cut_short: str = "") -> Line:
     """The commands of a session as Postfix sums them up: `verb=passed/all`, one number if equal."""
-    shown = {verb.decode("ascii").lower(): pair for verb, pair in counts.items()}
-    words = [f"{verb}={_of(*pair)}" for verb, pair in shown.items()]
-    passed, total = (sum(pair[i] for pair in counts.values()) for i in (0, 1))
+    words = []
+    passed = total = 0
+    for verb, (accepted, seen) in counts.items():
+        passed += accepted
+        total += seen
+        words.append(f"{_lower(verb)}={_of(accepted, seen)}")
     words.append(f"commands={_of(passed, total)}")
     if cut_short:
         words.append(f"({cut_short})")
-    fields = {"seconds": round(seconds, 3), "passed": passed, "commands": total, "verbs": shown, "cut_short": cut_short}
+
+    def fields() -> dict[str, Any]:
+        verbs = {_lower(verb): pair for verb, pair in counts.items()}
+        return {
+            "seconds": round(seconds, 3),
+            "passed": passed,
+            "commands": total,
+            "verbs": verbs,
+            "cut_short": cut_short,
+        }
+
     return Line(Level.SUMMARY, syslog.LOG_INFO, "disconnect", f"disconnect from {client} {' '.join(words)}", fields)
+
+
+def _lower(verb: bytes) -> str:
+    return verb.decode("ascii").lower()
 
 
 def connected(client: Client, listener: str) -> Line:
     text = f"connect from {client}"
-    return Line(Level.CONNECTION, syslog.LOG_INFO, "connect", text, {"listener": listener})
+    return Line(Level.CONNECTION, syslog.LOG_INFO, "connect", text, lambda: {"listener": listener})
 
 
 def authenticated(event: Authenticated, client: Client) -> Line:
     """What the backend decided on an AUTH, in sendmail's forms; whose name it was is the backend's to log."""
     mechanism = event.mechanism or "UNKNOWN"
-    fields = {"mechanism": mechanism, "accepted": event.accepted}
+
+    def fields() -> dict[str, Any]:
+        return {"mechanism": mechanism, "accepted": event.accepted}
+
     if event.accepted:
         return Line(Level.SUMMARY, syslog.LOG_INFO, "auth", f"AUTH=server, relay={client}, mech={mechanism}", fields)
     text = f"AUTH failure ({mechanism}): authentication failure (535), relay={client}"
@@ -200,14 +237,17 @@ def secured(client: Client, version: str, cipher: str, bits: int, names: Abstrac
     shown = " ".join(sorted(names or ()))
     if names:
         text += f", cert={shown}"
-    fields = {"version": version, "cipher": cipher, "bits": bits, "verify": verify, "names": shown}
+
+    def fields() -> dict[str, Any]:
+        return {"version": version, "cipher": cipher, "bits": bits, "verify": verify, "names": shown}
+
     return Line(Level.SUMMARY, syslog.LOG_INFO, "tls", text, fields)
 
 
 def insecure(client: Client, why: str) -> Line:
     """TLS with a client failed, at the handshake or later."""
     text = f"STARTTLS=server, error: {why}, relay={client}"
-    return Line(Level.SUMMARY, syslog.LOG_NOTICE, "tls-failure", text, {"what": why})
+    return Line(Level.SUMMARY, syslog.LOG_NOTICE, "tls-failure", text, lambda: {"what": why})
 
 
 def uninspected(client: Client) -> Line:
@@ -220,7 +260,7 @@ def turned_away(client: Client, why: str, octets: bytes = b"") -> Line:
     """A connection that got no session."""
     shown = printable(octets)
     text = f"rejecting connection from {client}: {why}{': ' + shown if shown else ''}"
-    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "turned-away", text, {"what": why, "octets": shown})
+    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "turned-away", text, lambda: {"what": why, "octets": shown})
 
 
 def _of(passed: int, total: int) -> str:

@@ -15,6 +15,8 @@ _CONTROLS: Final = {octet: f"\\{octet:03o}" for octet in (*range(0x20), 0x7F)}
 
 def one_line(text: str) -> str:
     """Return `text` with control characters escaped, and what has no UTF-8 form (a file name may have none)."""
+    if text.isascii() and text.isprintable():
+        return text
     return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

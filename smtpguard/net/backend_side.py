@@ -8,11 +8,10 @@ connection is reset and the user told why, once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 from twisted.internet import protocol
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -28,7 +27,9 @@ from ..identity.introduction import (
 from ..policy.networks import Peer
 from ..smtp.effects import BackendFault
 from ..tls.engine import TlsEngine, TlsFault
+from .deadlines import NEVER, Deadlines
 from .secure import SecureTransport
+from .wires import deliver
 
 Named = Callable[[str | None], None]
 
@@ -66,30 +67,53 @@ class Opening:
     handshake_failed: Callable[[], None] = lambda: None
 
 
+NOTHING_FIRST: Final = Opening()
+"""The session begins at once."""
+
+
 class BackendSide(protocol.Protocol):
     """The guard's end of one connection to the mail server."""
 
     transport: Any
 
-    def __init__(self, user: BackendUser, clock: IReactorTime, opening: Opening | None = None) -> None:
+    def __init__(self, user: BackendUser, deadlines: Deadlines, opening: Opening = NOTHING_FIRST) -> None:
         self._user = user
-        self._clock = clock
-        self._opening = opening or Opening()
-        self._introduction = self._opening.introduction
-        self._leaving: IDelayedCall | None = None
+        self._deadlines = deadlines
+        self._opening = opening
+        self._introduction = opening.introduction
         self._raw: Any = None
         self._secure: SecureTransport | None = None
-        self._handshake: IDelayedCall | None = None
+        self._shaking_hands = False
+        self._leaving = False
+        self.deadline = NEVER
+        """See deadlines.py."""
 
     def leave(self, seconds: float) -> None:
         """Close, in order if the backend reads what it was sent, and otherwise after `seconds`."""
-        self._leaving = self._clock.callLater(seconds, self.transport.abortConnection)
+        self._leaving = True
+        self._wait(seconds)
         self.transport.loseConnection()
+
+    def ring(self) -> None:
+        """The end of the handshake has not come in time, or that of the connection."""
+        self.deadline = NEVER
+        if self._leaving:
+            self.transport.abortConnection()
+        else:
+            self._shaking_hands = False
+            self._opening.handshake_failed()
+            self._refused("no end of the TLS handshake in time")
+
+    def _wait(self, seconds: float) -> None:
+        self.deadline = self._deadlines.now() + seconds
+        self._deadlines.add(self)
 
     # -- what the transport tells --------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         self._raw = self.transport
+        if self._introduction is None:
+            deliver(self._raw, self._user.backend_sent)
         self._user.backend_connected(self)
         source = self._opening.source
         if source is not None and Peer.parse(self.transport.getHost().host).value != source.value:
@@ -105,11 +129,9 @@ class BackendSide(protocol.Protocol):
             self._received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._shaking_hands and self._leaving is None:
+        if self._shaking_hands and not self._leaving:
             self._opening.handshake_failed()
-        for timer in (self._leaving, self._handshake):
-            if timer is not None and timer.active():
-                timer.cancel()
+        self._deadlines.discard(self)
         self._user.backend_lost()
 
     # -- the introduction ----------------------------------------------------------------------------
@@ -157,27 +179,26 @@ class BackendSide(protocol.Protocol):
             engine,
             on_established=self._established,
             on_plain=self._received,
-            on_finished=lambda: self.transport.loseConnection(),
+            on_finished=self._finished,
             on_fault=self._no_tls,
         )
-        self._handshake = self._clock.callLater(self._opening.handshake_seconds, self._too_slow)
+        self._shaking_hands = True
+        self._wait(self._opening.handshake_seconds)
+        deliver(self._raw, self._secure.received)
         self._secure.begin()
 
     def _established(self) -> None:
-        if self._handshake is not None and self._handshake.active():
-            self._handshake.cancel()
+        self._shaking_hands = False
+        if not self._leaving:
+            self._deadlines.discard(self)
         if self._introduction is not None:
             self._perform(self._introduction.tls_established())
 
-    @property
-    def _shaking_hands(self) -> bool:
-        return self._handshake is not None and self._handshake.active()
-
-    def _too_slow(self) -> None:
-        self._opening.handshake_failed()
-        self._refused("no end of the TLS handshake in time")
+    def _finished(self) -> None:
+        self.transport.loseConnection()
 
     def _no_tls(self, fault: TlsFault) -> None:
         if self._shaking_hands:
+            self._shaking_hands = False
             self._opening.handshake_failed()
             self._user.backend_refused(BackendFault(f"TLS: {fault.what}", b""))

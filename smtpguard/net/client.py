@@ -10,6 +10,7 @@ the end of a handshake, goes where all that comes later goes.
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet import protocol
@@ -28,6 +29,7 @@ from ..smtp.verdict import Facts
 from ..tls.engine import TlsEngine, TlsFault
 from .backend import Client
 from .secure import SecureTransport
+from .wires import deliver, tune
 
 LOCAL: Final = Peer(0, 0, "local")
 """A balancer that speaks for itself, to see whether the guard is there: it is in no network."""
@@ -125,9 +127,7 @@ class ClientSide(protocol.Protocol):
 
     def connectionMade(self) -> None:
         self._raw = self.transport
-        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
-            if hasattr(self.transport, option):
-                getattr(self.transport, option)(True)
+        tune(self.transport)
         if not self._host.arrived(self):
             return
         if not self.doorway.proxied:
@@ -224,6 +224,8 @@ class ClientSide(protocol.Protocol):
         assert self._client is not None
         assert self._journal is not None
         self._session = self._host.session_for(self, self._client, self._journal, facts)
+        if self._session is not None and self._secure is None:
+            deliver(self._raw, self._session.client_sent)
 
     # -- encryption ----------------------------------------------------------------------------------
 
@@ -234,11 +236,12 @@ class ClientSide(protocol.Protocol):
         self._secure = self.transport = SecureTransport(
             self._raw,
             engine,
-            on_established=lambda: self._established(engine),
+            on_established=partial(self._established, engine),
             on_plain=self._received,
             on_finished=self.readConnectionLost,
             on_fault=self._no_tls,
         )
+        deliver(self._raw, self._secure.received)
         if self._session is None:
             self._timer = self._host.call_later(self._host.handshake_seconds, self._no_handshake)
         self._secure.begin()
@@ -287,18 +290,28 @@ def _peer(address: Any) -> Peer:
 
 def _client_of(transport: Any) -> Client:
     """Return the client at the other end of a socket."""
+    name = getattr(transport, "peername", None)  # without an object for what is an address and a port
+    peer = _peer(transport.getPeer()) if name is None else _named(name())
+    return Client(peer, partial(_origin_of, transport))
+
+
+def _named(name: Any) -> Peer:
+    """Return the peer with the name that the socket gives it: a tuple, but for unix sockets."""
+    return Peer.parse(name[0]) if isinstance(name, tuple) else UNIX_PEER
+
+
+def _origin_of(transport: Any) -> Origin | None:
     there, here = transport.getPeer(), transport.getHost()
-    peer, to = _peer(there), _peer(here)
-    if not peer.family:
-        return Client(peer, None)
-    return Client(peer, Origin(peer, there.port, to, here.port))
+    peer = _peer(there)
+    return Origin(peer, there.port, _peer(here), here.port) if peer.family else None
 
 
 def _carried(header: Header, transport: Any) -> Client:
     """Return the client of whom a header tells."""
-    if header.origin is not None:
-        return Client(header.origin.peer, header.origin)
+    origin = header.origin
+    if origin is not None:
+        return Client(origin.peer, lambda: origin)
     if header.local:
         # The balancer itself: that is what the backend may know.  No rule takes it for a client inside.
-        return Client(LOCAL, _client_of(transport).origin)
-    return Client(UNKNOWN, None)
+        return Client(LOCAL, partial(_origin_of, transport))
+    return Client(UNKNOWN, lambda: None)

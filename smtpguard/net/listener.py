@@ -7,13 +7,13 @@ waits for a TLS handshake it gets none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from ..config.settings import Settings
 from ..journal.ids import SessionIds
@@ -25,17 +25,27 @@ from ..smtp.dialogue import Dialogue
 from ..smtp.replies import Reply
 from ..smtp.terms import Terms
 from ..smtp.verdict import Facts
-from .backend import BackendConnector, Client
+from .backend import Attempt, BackendConnector, Client
 from .client import ClientSide, Doorway
+from .deadlines import Deadlines
+from .places import OwnPlaces, Places
 from .session import Session
 
 
 class Reception:
-    """What the listeners of one service share (smtpguard.net.client.Host)."""
+    """What the listeners of one service share (smtpguard.net.client.Host, smtpguard.net.session.Surroundings)."""
 
     def __init__(
-        self, reactor: Any, settings: Settings, policy: Policy, journal: Journal, backend: BackendConnector, host: str
+        self,
+        reactor: Any,
+        settings: Settings,
+        policy: Policy,
+        journal: Journal,
+        backend: BackendConnector,
+        host: str,
+        places: Places | None = None,
     ) -> None:
+        """`places` are those of a service of several processes."""
         self.sessions: set[Session] = set()
         self.arriving: set[ClientSide] = set()
         """Connections without a session: a PROXY header or a handshake is not complete, or they were turned away."""
@@ -48,15 +58,17 @@ class Reception:
         self.header_seconds = settings.timeouts.proxy_header
         self.handshake_seconds = settings.timeouts.handshake
         self.linger_seconds = settings.timeouts.linger
-        self._reactor = reactor
+        self.clock = reactor
+        self.timeouts = settings.timeouts
+        self.seconds_for = settings.timeouts.by_what_is_awaited
+        self.deadlines = Deadlines(reactor, settings.timeouts.shortest)
         self._limits = settings.limits
-        self._timeouts = settings.timeouts
         self._policy = policy
         self._backend = backend
         self._ids = SessionIds()
-        self._places: dict[ClientSide, Peer] = {}
+        self._places = places or OwnPlaces()
+        self._place_of: dict[ClientSide, Peer] = {}
         """Whose place each connection takes, from when its client is known."""
-        self._of_peer: Counter[Peer] = Counter()
         self._terms = settings.terms
         self._terms_made: dict[tuple[int, Doorway], Terms] = {}
 
@@ -64,8 +76,9 @@ class Reception:
 
     def arrived(self, side: ClientSide) -> bool:
         self.arriving.add(side)
+        self._places.came()
         silent = side.doorway.proxied or side.doorway.implicit
-        if len(self.sessions) + len(self.arriving) <= self._limits.sessions or not silent:
+        if not silent or self._places.connections() <= self._limits.sessions:
             return True
         self.journal_for(side.address).turned_away(f"{self._limits.sessions} connections (limits.sessions)")
         side.abort()
@@ -73,26 +86,30 @@ class Reception:
 
     def gone(self, side: ClientSide) -> None:
         self.arriving.discard(side)
-        peer = self._places.pop(side, None)
+        self._places.went()
+        peer = self._place_of.pop(side, None)
         if peer is not None:
-            self._of_peer[peer] -= 1
-            if not self._of_peer[peer]:
-                del self._of_peer[peer]
+            self._places.give_back(peer)
 
     def call_later(self, seconds: float, act: Any) -> IDelayedCall:
-        later: IDelayedCall = self._reactor.callLater(seconds, act)
+        later: IDelayedCall = self.clock.callLater(seconds, act)
         return later
 
     def journal_for(self, peer: Peer) -> SessionJournal:
         return self.journal.session(self._ids.next(), peer)
 
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
-        refusal = self._no_room(client.peer)
-        if refusal is not None:
-            self._turn_away(side, journal, *refusal)
+        if self.closed_because is not None:
+            self._turn_away(side, journal, self.closing.unavailable, self.closed_because)
             return False
-        self._places[side] = client.peer
-        self._of_peer[client.peer] += 1
+        peer = client.peer
+        self._places.take(peer)
+        too_many = self._no_room(peer)
+        if too_many is not None:
+            self._places.give_back(peer)
+            self._turn_away(side, journal, self.closing.busy, too_many)
+            return False
+        self._place_of[side] = peer
         return True
 
     def _turn_away(self, side: ClientSide, journal: SessionJournal, reply: Reply, why: str) -> None:
@@ -101,20 +118,18 @@ class Reception:
             side.transport.write(reply.octets)
         side.leave()
 
-    def _no_room(self, peer: Peer) -> tuple[Reply, str] | None:
-        if self.closed_because is not None:
-            return self.closing.unavailable, self.closed_because
-        if len(self._places) >= self._limits.sessions:
-            return self.closing.busy, f"{self._limits.sessions} sessions (limits.sessions)"
+    def _no_room(self, peer: Peer) -> str | None:
+        """Return why there is no place for this client, which has taken one."""
+        taken, of_one = self._places.taken(), self._limits.sessions_per_address
+        if taken > self._limits.sessions:
+            return f"{self._limits.sessions} sessions (limits.sessions)"
         if (
-            peer.family
-            and self._of_peer[peer] >= self._limits.sessions_per_address
+            taken > of_one  # else no address has more
+            and peer.family
+            and self._places.taken_by(peer) > of_one
             and not self._policy.is_internal(peer)
         ):
-            return (
-                self.closing.busy,
-                f"{self._limits.sessions_per_address} sessions from one address (limits.sessions_per_address)",
-            )
+            return f"{of_one} sessions from one address (limits.sessions_per_address)"
         return None
 
     # -- the session ---------------------------------------------------------------------------------
@@ -127,13 +142,18 @@ class Reception:
         peer, label = client.peer, side.doorway.label
         journal.connected(label)
         terms = self._terms_for(peer, side.doorway)
-        dialogue = Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts)
-
-        session = Session(dialogue, journal, self._timeouts, self._reactor, side, self.sessions.discard)
-        session.backend_away = lambda gone: self.backend_away(gone)
+        session = Session(
+            Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts), journal, self, side
+        )
         self.sessions.add(session)
-        session.begin(lambda user: self._backend.connect(user, client))
+        session.begin(client)
         return session
+
+    def connect(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
+        return self._backend.begin(user, client, failed)
+
+    def ended(self, session: Session) -> None:
+        self.sessions.discard(session)
 
     def _terms_for(self, peer: Peer, doorway: Doorway) -> Terms:
         """Return the terms of a client, which are the same for all that no network tells apart."""
@@ -142,7 +162,7 @@ class Reception:
         terms = self._terms_made.get(key)
         if terms is None:
             offer = doorway.listener.offers(self._policy.networks.names_of(peer))
-            terms = self._policy.terms_for(peer, evolve(self._terms, starttls=offer))
+            terms = self._policy.terms_for(peer, replace(self._terms, starttls=offer))
             self._terms_made[key] = terms
         return terms
 
@@ -157,4 +177,8 @@ class ClientFactory(Factory):
         self._doorway = doorway
 
     def buildProtocol(self, addr: IAddress | None) -> ClientSide:
+        return ClientSide(self._reception, self._doorway)
+
+    def protocol_for(self, _connection: object) -> ClientSide:
+        """Likewise, for a transport that need not make an address first (smtpguard.transport.listening)."""
         return ClientSide(self._reception, self._doorway)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import syslog
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -262,14 +263,14 @@ class RelayWatch:
 def _questions(settings: Settings, policy: Policy, backend: BackendConnector) -> Iterator[_Question]:
     """Yield one question for each way in which outsiders are seen."""
     if not backend.shows_clients:
-        yield _Question(Client(UNKNOWN, None), "")
+        yield _Question(Client(UNKNOWN, lambda: None), "")
         return
     families = settings.backend.families if settings.backend.identity == "transparent" else {4}
     sources = list(map(Peer.parse, settings.relay_check_source)) or [
         _outsider(family, policy) for family in sorted(families)
     ]
     for peer in sources:
-        yield _Question(Client(peer, Origin(peer, _PORT, None, 0)), peer.text)
+        yield _Question(Client(peer, partial(Origin, peer, _PORT, None, 0)), peer.text)
 
 
 def _outsider(family: int, policy: Policy) -> Peer:

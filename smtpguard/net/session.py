@@ -9,14 +9,11 @@ read; so what a session holds is bounded by the transports' buffers and `limits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectBindError
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ..config.settings import Timeouts
 from ..journal.journal import SessionJournal
@@ -28,6 +25,7 @@ from ..smtp.effects import (
     Effect,
     Judged,
     Normalized,
+    Note,
     OverBudget,
     Refused,
     StartTls,
@@ -38,12 +36,12 @@ from ..smtp.effects import (
 )
 from ..smtp.phases import Awaited
 from ..tls.engine import TlsEngine
-from .backend import Unshowable
-from .backend_side import BackendSide, BackendUser
+from .backend import Attempt, Client, Unshowable
 from .client import names_of, verified_names
+from .deadlines import NEVER, Deadlines
 from .transparent import NoPortLeft
 
-Connect = Callable[[BackendUser], Deferred[Any]]
+_log: Final = Logger()
 
 
 class Secureable(Protocol):
@@ -62,86 +60,101 @@ _BACKEND_FULL: Final = 2
 _CLIENT_FULL: Final = 4
 
 
-@implementer(IPushProducer)
-class _Throttle:
-    """Is told by one transport that it is full, and says so to the session."""
+class Backend(Protocol):
+    """The backend's side (backend_side.py), as far as a session needs it."""
 
-    def __init__(self, change: Callable[[bool], None]) -> None:
-        self._change = change
+    transport: Any
+
+    def leave(self, seconds: float) -> None:
+        """Close, in order if it reads what it was sent, and otherwise after `seconds`."""
+
+
+class Surroundings(Protocol):
+    """What the sessions of one service share (listener.py)."""
+
+    timeouts: Timeouts
+    seconds_for: dict[Awaited, float]
+    """What is waited for to how long; what is not in it is waited for without end."""
+    deadlines: Deadlines
+    clock: Any
+    """An IReactorTime."""
+
+    def connect(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
+        """Connect to the backend, or say `failed`, perhaps at once."""
+
+    def backend_away(self, gone: bool) -> None:
+        """No connection to the backend could be made (True), or it broke in the middle (False)."""
+
+    def ended(self, session: Session) -> None:
+        """The session is over and its client is gone."""
+
+
+@final
+class _Throttle:
+    """Is told by one transport that it is full, and says so to the session (an IPushProducer)."""
+
+    __slots__ = ("_client", "_session")
+
+    def __init__(self, session: Session, client: bool) -> None:
+        self._session = session
+        self._client = client
 
     def pauseProducing(self) -> None:
-        self._change(True)
+        self._session.full(self._client, True)
 
     def resumeProducing(self) -> None:
-        self._change(False)
+        self._session.full(self._client, False)
 
     def stopProducing(self) -> None:
         """The transport is gone; its protocol's connectionLost says the same."""
 
 
+@final
 class Session:
     """Performs the effects of one dialogue."""
 
-    _log: Final = Logger()
+    __slots__ = (
+        "_backend", "_began", "_client", "_client_gone", "_closed", "_connecting", "_delay", "_dialogue", "_journal",
+        "_not_reading", "_serial", "_shared", "deadline",
+    )  # fmt: skip
 
-    def __init__(
-        self,
-        dialogue: Dialogue,
-        journal: SessionJournal,
-        timeouts: Timeouts,
-        clock: IReactorTime,
-        client: Secureable,
-        ended: Callable[[Session], None],
-    ) -> None:
+    def __init__(self, dialogue: Dialogue, journal: SessionJournal, shared: Surroundings, side: Secureable) -> None:
         self._dialogue = dialogue
         self._journal = journal
-        self._clock = clock
-        self._client = client
-        self._ended = ended
-        self._timeouts = timeouts
-        self._seconds: dict[Awaited, float] = {
-            Awaited.BANNER: timeouts.banner,
-            Awaited.COMMAND: timeouts.command,
-            Awaited.REPLY: timeouts.reply,
-            Awaited.DATA_REPLY: timeouts.data_reply,
-            Awaited.DATA_BLOCK: timeouts.data_block,
-            Awaited.DATA_END: timeouts.data_end,
-            Awaited.CHUNK: timeouts.message,
-            Awaited.TLS: timeouts.handshake,
-            Awaited.TUNNEL: timeouts.command,
-        }
-        self.backend_away: Callable[[bool], None] = lambda _gone: None
-        """Told that no connection to the backend could be made (True), or that it broke (False)."""
-        self._began = clock.seconds()
-        self._backend: BackendSide | None = None
-        self._connecting: Deferred[Any] | None = None
+        self._shared = shared
+        self._client = side
+        self._began: float = shared.deadlines.now()
+        self._backend: Backend | None = None
+        self._connecting: Attempt | None = None
         self._client_gone = False
+        self._closed = False
+        """`Close` was said; what is waited for is the end of the client's connection."""
         self._not_reading = 0
         self._serial = -1
-        self._deadline = 0.0
-        self._timer: IDelayedCall | None = None
-        self._delay: IDelayedCall | None = None
+        self._delay: Any = None
+        self.deadline = NEVER
+        """See deadlines.py."""
 
     # -- events ------------------------------------------------------------------------------------
 
-    def begin(self, connect: Connect) -> None:
-        """Connect to the backend; the client's input is held until it has spoken."""
-        self._client.transport.registerProducer(_Throttle(self._client_full), True)
+    def begin(self, client: Client) -> None:
+        """Connect to the backend for `client`, whose input is held until that has spoken."""
+        self._client.transport.registerProducer(_Throttle(self, True), True)
         self._arm()
-        self._connecting = connect(self)
-        self._connecting.addErrback(self._not_connected)
+        self._shared.deadlines.add(self)
+        self._connecting = self._shared.connect(self, client, self._not_connected)
 
-    def backend_connected(self, backend: BackendSide) -> None:
+    def backend_connected(self, backend: Backend) -> None:
         self._connecting = None
         self._backend = backend
-        backend.transport.registerProducer(_Throttle(self._backend_full), True)
+        backend.transport.registerProducer(_Throttle(self, False), True)
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         if not self._dialogue.over:  # else it was given up
             self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
             if not failure.check(Unshowable, ConnectBindError, NoPortLeft):  # these are about this one client
-                self.backend_away(True)
+                self._shared.backend_away(True)
             self._step(self._dialogue.backend_unreachable)
 
     def backend_refused(self, fault: BackendFault) -> None:
@@ -151,7 +164,7 @@ class Session:
 
     def client_secured(self, engine: TlsEngine) -> None:
         self._journal.secured(engine.version, engine.cipher, engine.bits, verified_names(engine))
-        self._step(self._dialogue.tls_established, names_of(engine))
+        self._step(lambda: self._dialogue.tls_established(names_of(engine)))
 
     def client_insecure(self, why: str) -> None:
         if not self._dialogue.over:
@@ -159,7 +172,11 @@ class Session:
         self._step(self._dialogue.client_lost)
 
     def client_sent(self, octets: bytes) -> None:
-        self._step(self._dialogue.from_client, octets)
+        try:
+            effects = self._dialogue.from_client(octets)
+        except Exception:  # noqa: BLE001
+            effects = self._failed()
+        self._perform(effects)
 
     def client_finished(self) -> None:
         if self._dialogue.over:
@@ -173,14 +190,18 @@ class Session:
         self._finish()
 
     def backend_sent(self, octets: bytes) -> None:
-        self._step(self._dialogue.from_backend, octets)
+        try:
+            effects = self._dialogue.from_backend(octets)
+        except Exception:  # noqa: BLE001
+            effects = self._failed()
+        self._perform(effects)
 
     def backend_lost(self) -> None:
         self._backend = None
         if not self._dialogue.over:
             self._step(self._dialogue.backend_lost)
             if self._dialogue.broken_off:
-                self.backend_away(False)
+                self._shared.backend_away(False)
 
     def drain(self) -> None:
         """End as soon as no transaction is in progress."""
@@ -194,140 +215,149 @@ class Session:
         """End now."""
         self._step(self._dialogue.stop)
 
+    def ring(self) -> None:
+        """The deadline has passed."""
+        if self._closed:
+            self.deadline = NEVER
+            self._client.transport.abortConnection()
+        else:
+            self._step(self._dialogue.timed_out)
+
     # -- effects -----------------------------------------------------------------------------------
 
-    def _step(self, event: Callable[..., list[Effect]], *arguments: Any) -> None:
+    def _step(self, event: Callable[[], list[Effect]]) -> None:
         try:
-            effects = event(*arguments)
+            effects = event()
         except Exception:  # noqa: BLE001
-            # Our bug, never the peers': fail closed, and leave a traceback for us.
-            self._log.failure("dialogue failed", failure=Failure())
-            effects = self._dialogue.fail()
+            effects = self._failed()
         self._perform(effects)
-        if not self._dialogue.over:
-            self._set(_QUEUE, not self._dialogue.hungry)
-            self._arm()
+
+    def _failed(self) -> list[Effect]:
+        # Our bug, never the peers': fail closed, and leave a traceback for us.
+        _log.failure("dialogue failed", failure=Failure())
+        return self._dialogue.fail()
 
     def _perform(self, effects: list[Effect]) -> None:
-        to_client: list[bytes] = []
-        to_backend: list[bytes] = []
+        to_client = to_backend = b""
         secure = False
         close: Close | None = None
         for effect in effects:
-            match effect:
-                case ToClient(octets):
-                    to_client.append(octets)
-                case ToBackend(octets):
-                    to_backend.append(octets)
-                case Judged():
-                    self._journal.judged(effect)
-                case Refused():
-                    self._journal.refused(effect)
-                case Normalized():
-                    self._journal.normalized(effect)
-                case OverBudget():
-                    self._journal.over_budget(effect)
-                case Authenticated():
-                    self._journal.authenticated(effect)
-                case Uninspected():
-                    self._journal.uninspected()
-                case StartTls():
-                    secure = True
-                case BackendFault():
-                    self._journal.backend_fault(effect)
-                case Wait(seconds):
-                    self._delay = self._clock.callLater(seconds, self._delay_over)
-                case Close():
-                    close = effect
+            # What there is most of comes first.
+            if isinstance(effect, ToClient):
+                to_client = to_client + effect.octets if to_client else effect.octets
+            elif isinstance(effect, ToBackend):
+                if to_backend:  # a message is not copied to be joined
+                    self._to_backend(to_backend)
+                to_backend = effect.octets
+            elif isinstance(effect, Close):
+                close = effect
+            elif isinstance(effect, StartTls):
+                secure = True
+            elif isinstance(effect, Wait):
+                self._delay = self._shared.clock.callLater(effect.seconds, self._delay_over)
+            else:
+                self._write_down(effect)
         if to_client and not self._client_gone:
-            self._client.transport.write(b"".join(to_client))
-        if to_backend and self._backend is not None:
-            self._backend.transport.writeSequence(to_backend)
+            self._client.transport.write(to_client)
+        if to_backend:
+            self._to_backend(to_backend)
         if secure and not self._client_gone:
             self._client.begin_tls()
         if close is not None:
             self._close(close)
+        dialogue = self._dialogue
+        if not dialogue.over:
+            if dialogue.hungry == bool(self._not_reading & _QUEUE):
+                self._set(_QUEUE, not dialogue.hungry)
+            if self._serial != dialogue.awaited_serial:
+                self._arm()
+
+    def _to_backend(self, octets: bytes) -> None:
+        if self._backend is not None:
+            self._backend.transport.write(octets)
+
+    def _write_down(self, note: Note) -> None:
+        journal = self._journal
+        if isinstance(note, Judged):
+            journal.judged(note)
+        elif isinstance(note, Refused):
+            journal.refused(note)
+        elif isinstance(note, Normalized):
+            journal.normalized(note)
+        elif isinstance(note, OverBudget):
+            journal.over_budget(note)
+        elif isinstance(note, Authenticated):
+            journal.authenticated(note)
+        elif isinstance(note, Uninspected):
+            journal.uninspected()
+        else:
+            journal.backend_fault(note)
 
     def _delay_over(self) -> None:
         self._delay = None
         self._step(self._dialogue.delay_over)
 
     def _close(self, close: Close) -> None:
-        for timer in (self._timer, self._delay):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._timer = self._delay = None
-        if self._connecting is not None:
-            self._connecting.cancel()
+        timeouts = self._shared.timeouts
+        self._closed = True
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
         if self._backend is not None:
             backend, self._backend = self._backend, None
             backend.transport.unregisterProducer()
             if close.abort_backend:
                 backend.transport.abortConnection()
             else:
-                backend.leave(self._timeouts.linger)
+                backend.leave(timeouts.linger)
         if self._client_gone:
             return
         transport = self._client.transport
         transport.unregisterProducer()
-        self._not_reading = 0
-        transport.resumeProducing()
+        if self._not_reading:
+            self._not_reading = 0
+            transport.resumeProducing()
         if close.linger:
             # A close with input unread sends a reset, and that may overtake the last reply.
             transport.loseWriteConnection()
-            self._timer = self._clock.callLater(self._timeouts.linger, transport.abortConnection)
+            self._wait(timeouts.linger)
         else:
             transport.loseConnection()
-            self._timer = self._clock.callLater(self._timeouts.command, transport.abortConnection)
+            self._wait(timeouts.command)
 
     def _finish(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        dialogue = self._dialogue
-        self._journal.ended(dialogue.tally.by_verb, self._clock.seconds() - self._began, dialogue.cut_short)
-        self._ended(self)
+        dialogue, shared = self._dialogue, self._shared
+        shared.deadlines.discard(self)
+        self._journal.ended(dialogue.tally.by_verb, shared.deadlines.now() - self._began, dialogue.cut_short)
+        shared.ended(self)
 
     # -- time --------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """Begin the time-out of what is awaited now.
-
-        There is one timer a session, and it is moved only when it would ring too late: when it rings
-        early, it is set to the rest.
-        """
-        if self._serial == self._dialogue.awaited_serial:
-            return
+        """Begin the time-out of what is awaited now."""
         self._serial = self._dialogue.awaited_serial
-        seconds = self._seconds.get(self._dialogue.awaited)
+        seconds = self._shared.seconds_for.get(self._dialogue.awaited)
         if seconds is None:
-            self._deadline = float("inf")
-            return
-        self._deadline = self._clock.seconds() + seconds
-        if self._timer is None:
-            self._timer = self._clock.callLater(seconds, self._ring)
-        elif self._timer.getTime() > self._deadline:
-            self._timer.reset(seconds)
-
-    def _ring(self) -> None:
-        self._timer = None
-        left = self._deadline - self._clock.seconds()
-        if left == float("inf"):
-            return  # armed again when something is awaited
-        if left > 0:
-            self._timer = self._clock.callLater(left, self._ring)
+            self.deadline = NEVER
         else:
-            self._step(self._dialogue.timed_out)
+            self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        self.deadline = self._shared.deadlines.now() + seconds
 
     # -- flow control ------------------------------------------------------------------------------
 
-    def _client_full(self, full: bool) -> None:
-        self._set(_CLIENT_FULL, full)
-        if self._backend is not None:
-            _read(self._backend.transport, not full)
-
-    def _backend_full(self, full: bool) -> None:
-        self._set(_BACKEND_FULL, full)
+    def full(self, client: bool, full: bool) -> None:
+        """One side's transport has more to send than it should hold, or no longer."""
+        if client:
+            self._set(_CLIENT_FULL, full)
+            if self._backend is not None:
+                _read(self._backend.transport, not full)
+        else:
+            self._set(_BACKEND_FULL, full)
 
     def _set(self, why: int, on: bool) -> None:
         before = self._not_reading

@@ -6,7 +6,7 @@ facts about the session are given instead of learned.
 
 from __future__ import annotations
 
-from attrs import frozen
+from dataclasses import dataclass
 
 from ..smtp import answers
 from ..smtp.answers import Closing
@@ -24,7 +24,7 @@ ASSUMED: Facts = Facts(greeted=True, esmtp=True)
 """EHLO said, no TLS, no AUTH."""
 
 
-@frozen
+@dataclass(frozen=True)
 class Decision:
     """What happens to a line."""
 

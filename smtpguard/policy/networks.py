@@ -11,33 +11,41 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Final, Self
+from typing import Final, final
 
-from attrs import define, frozen
 from netaddr import AddrFormatError, IPNetwork
+
+from ..smtp.values import Value
 
 _CIDR: Final = re.compile(r"[0-9A-Fa-f:.]+(/(0|[1-9][0-9]{0,2}))?")
 _ZONE: Final = re.compile(r"%[^/]*")
 _MAPPED: Final = 0xFFFF << 32  # ::ffff:0:0/96, RFC 4291 2.5.5.2
 _BEHIND_ALL: Final = 1 << 128
+PEERS_REMEMBERED: Final = 4096
+"""Addresses that need not be read again, as those of mail programs inside; about 1 MB."""
 
 
-@frozen
-class Peer:
+@final
+class Peer(Value):
     """A client's address; `family` is 4, 6, or 0 where there is none (a unix socket)."""
 
-    family: int
-    value: int
-    text: str
+    __slots__ = ("family", "text", "value")
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    def __init__(self, family: int, value: int, text: str) -> None:
+        self.family: Final = family
+        self.value: Final = value
+        self.text: Final = text
+
+    def parts(self) -> tuple[object, ...]:
+        return self.family, self.value, self.text
+
+    @staticmethod
+    def parse(text: str) -> Peer:
         """Read an address as a socket gives it; raises ValueError."""
-        address = ip_address(_ZONE.sub("", text))
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return cls(address.version, int(address), str(address))
+        return _peer(text)
 
     @property
     def bracketed(self) -> str:
@@ -47,11 +55,19 @@ class Peer:
         return f"[IPv6:{self.text}]" if self.family == 6 else f"[{self.text}]"
 
 
+@lru_cache(PEERS_REMEMBERED)
+def _peer(text: str) -> Peer:
+    address = ip_address(_ZONE.sub("", text))
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return Peer(address.version, int(address), str(address))
+
+
 UNIX_PEER: Final = Peer(0, 0, "unix")
 """A client on a unix socket: it has no address, so no network has it."""
 
 
-@frozen
+@dataclass(frozen=True)
 class Block:
     """The addresses of a CIDR, both ends included."""
 
@@ -87,15 +103,18 @@ def _what_is_wrong(text: str) -> str:
     return "the numbers go from 0 to 255, without leading zeros" if bits == 32 else "no such address"
 
 
-@define(eq=False)
+@final
 class _Area:
     """All addresses that the same blocks hold."""
 
-    around: _Area | None
-    """What the innermost of the blocks lies in."""
-    networks: tuple[int, ...]
-    """The bits, by their places, of the networks that have the innermost block."""
-    _bits: int | None = None
+    __slots__ = ("_bits", "around", "networks")
+
+    def __init__(self, around: _Area | None, networks: tuple[int, ...]) -> None:
+        self.around: Final = around
+        """What the innermost of the blocks lies in."""
+        self.networks: Final = networks
+        """The bits, by their places, of the networks that have the innermost block."""
+        self._bits: int | None = None
 
     @property
     def bits(self) -> int:

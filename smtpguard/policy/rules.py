@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Generic, TypeVar
-
-from attrs import evolve, field, frozen
 
 from ..smtp.budgets import UNLESS_SAID, Budgets
 from ..smtp.grammar import Command
 from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput, Terms
 from ..smtp.verbs import CORE, KNOWN_VERBS
-from ..smtp.verdict import Action, Facts, Verdict
+from ..smtp.verdict import FORWARD, Action, Facts, Verdict
 from .networks import NetworkTable, Peer
 from .relaying import RelayDomains
 from .reply_profiles import reply_for
@@ -29,7 +28,6 @@ T = TypeVar("T")
 OTHER: Final = b"OTHER"
 """Key of check_other, the rule set of every verb that has none of its own and is not in CORE."""
 
-FORWARD: Final = Verdict(Action.FORWARD)
 RELAYING_DENIED: Final = Reply.parse("550 5.7.1 Relaying denied")
 """sendmail's own words, less the recipient, which the client wrote."""
 
@@ -42,7 +40,7 @@ class Match(Enum):
     YES = 2
 
 
-@frozen
+@dataclass(frozen=True)
 class Rule:
     """One rule, ready to be matched.  None stands for a condition that was not set."""
 
@@ -68,6 +66,22 @@ class Rule:
             (self.from_bits is None or bool(bits & self.from_bits))
             and not bits & self.from_not_bits
             and (self.listeners is None or listener in self.listeners)
+        )
+
+    @property
+    def is_settled(self) -> bool:
+        """True if no other conditions are left."""
+        return all(
+            condition is None
+            for condition in (
+                self.argument,
+                self.greeted,
+                self.esmtp,
+                self.tls,
+                self.tls_name,
+                self.authenticated,
+                self.auth_failed,
+            )
         )
 
     def matches(self, command: Command, facts: Facts) -> bool:
@@ -98,19 +112,27 @@ class Rule:
         return Match.YES if settled else Match.MAYBE
 
 
-@frozen
 class RuleSet:
     """The rules that apply to one client, with the verdict of each worked out by verb."""
 
-    rules: tuple[Rule, ...]
-    profile: str
-    _verdicts: dict[tuple[int, bytes], Verdict] = field(init=False, factory=dict, eq=False, repr=False)
+    __slots__ = ("_verdicts", "profile", "rules")
+
+    def __init__(self, rules: tuple[Rule, ...], profile: str) -> None:
+        self.rules: Final = rules
+        self.profile: Final = profile
+        self._verdicts: dict[tuple[int, bytes], Verdict] = {}
 
     def judge(self, command: Command, facts: Facts) -> Verdict:
         for place, rule in enumerate(self.rules):
             if rule.matches(command, facts):
                 return self._verdict(place, command.verb)
         return FORWARD
+
+    @property
+    def forwards(self) -> bool:
+        """True if every command is forwarded at once, whatever its argument and the facts."""
+        first = self.rules[0] if self.rules else None
+        return first is None or (first.action is Action.FORWARD and first.is_settled and not first.delay)
 
     def may_forward(self, facts: Facts) -> bool:
         for rule in self.rules:
@@ -134,7 +156,7 @@ class RuleSet:
         return verdict
 
 
-@frozen
+@dataclass(frozen=True)
 class Relaying:
     """What the guard itself holds outsiders to, whatever the backend would do (sendmail's `check_rcpt`)."""
 
@@ -152,7 +174,7 @@ class Relaying:
 class ClientJudge:
     """Decides for one class of clients (smtpguard.smtp.verdict.Judge)."""
 
-    __slots__ = ("_other", "_relaying", "_rule_sets", "_verbs")
+    __slots__ = ("_other", "_relaying", "_rule_sets", "_verbs", "forwards")
 
     def __init__(
         self, rule_sets: Mapping[bytes, RuleSet], verbs: frozenset[bytes], relaying: Relaying | None = None
@@ -161,6 +183,10 @@ class ClientJudge:
         self._other = rule_sets.get(OTHER)
         self._verbs = verbs
         self._relaying = relaying
+        held_to = () if relaying is None else (b"RCPT",)
+        self.forwards: Final = CORE.difference(
+            held_to, (verb for verb, rule_set in rule_sets.items() if not rule_set.forwards)
+        )
 
     def judge(self, command: Command, facts: Facts) -> Verdict:
         rule_set = self._rule_set(command.verb)
@@ -200,7 +226,7 @@ class ByNetwork(Generic[T]):
         return next((value for bit, value in self._choices if bits & bit), self._default)
 
 
-@frozen
+@dataclass(frozen=True)
 class Manners:
     """What a policy says besides its rules."""
 
@@ -210,8 +236,8 @@ class Manners:
     """None for the backend's own."""
     verbs: frozenset[bytes] = frozenset()
     """Declared by the site, upper case."""
-    bare_newline: ByNetwork[BareNewline] = field(factory=lambda: ByNetwork(BareNewline.REJECT))
-    early_input: ByNetwork[EarlyInput] = field(factory=lambda: ByNetwork(EarlyInput.HOLD))
+    bare_newline: ByNetwork[BareNewline] = field(default_factory=lambda: ByNetwork(BareNewline.REJECT))
+    early_input: ByNetwork[EarlyInput] = field(default_factory=lambda: ByNetwork(EarlyInput.HOLD))
     budgets: Budgets = UNLESS_SAID
     relaying: Relaying | None = None
     """None leaves it to the backend."""
@@ -248,7 +274,7 @@ class Policy:
         """Return `terms`, which are the same for all clients, with what this policy grants this one."""
         bits = self.networks.classify(peer)
         manners = self._manners
-        return evolve(
+        return replace(
             terms,
             bare_newline=manners.bare_newline.of(bits),
             early_input=manners.early_input.of(bits),

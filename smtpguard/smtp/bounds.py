@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from dataclasses import dataclass
 
 
-@frozen
+@dataclass(frozen=True)
 class Bounds:
     """In octets, line ends included.  Those of the client's lines are in the backend's profile."""
 

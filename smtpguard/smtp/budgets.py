@@ -8,9 +8,8 @@ a kind waits a second and each further one twice as long.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
-
-from attrs import frozen
 
 DOUBLINGS: Final = 8
 """After so many the session is closed (sendmail's MAXSHIFT)."""
@@ -18,7 +17,7 @@ LONGEST: Final = 240.0
 """Seconds that one command waits at most (sendmail's MAXTIMEOUT); clients wait 300 for a reply."""
 
 
-@frozen
+@dataclass(frozen=True)
 class Budgets:
     """Commands refused in one session, by kind; 0 is no budget.  Defaults are sendmail 8.17's."""
 

@@ -21,6 +21,7 @@ import re
 from typing import Final
 
 from .grammar import Fault
+from .survey import BARE_CR, BARE_LF, DOT, EIGHT_BIT, FLAGS, NUL, survey
 
 _END: Final = b"\r\n.\r\n"
 _HELD: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
@@ -55,13 +56,14 @@ class Content:
     `line` is the longest line that may pass, its end included, or None.
     """
 
-    __slots__ = ("_held", "_holds", "_line", "_lines", "_normalize", "_passed", "_seven_bit", "_skip", "_width",
-                 "bare", "ended")  # fmt: skip
+    __slots__ = ("_held", "_holds", "_line", "_lines", "_never", "_normalize", "_passed", "_seven_bit", "_skip",
+                 "_width", "bare", "ended")  # fmt: skip
 
     def __init__(self, *, seven_bit: bool, line: int | None = None, normalize: bool = False) -> None:
         self._seven_bit = seven_bit
         self._line = line
         self._normalize = normalize
+        self._never = BARE_CR | NUL | (0 if normalize else BARE_LF) | (EIGHT_BIT if seven_bit else 0)
         self._holds = _HELD_NORMALIZING if normalize else _HELD
         # The line end of the DATA command counts as the first one: a message may be empty.  It is
         # put in front of the first octets and not passed on.
@@ -76,18 +78,28 @@ class Content:
 
     def feed(self, octets: bytes) -> tuple[bytes, bytes]:
         """Return (octets to forward, octets behind the end of data); raises ContentFault."""
-        octets = self._held + octets if self._held else octets
-        end = octets.find(_END)
+        if self._skip and len(self._held) == self._skip and octets and not octets.startswith(b"."):
+            # The line end in front of the message changes nothing then, and need not be put there.
+            self._held = b""
+            self._skip = 0
+            self._lines = 1
+        if self._held:
+            octets = self._held + octets
+        seen = survey(octets)
+        end = octets.find(_END) if seen & DOT else -1
         rest = b""
         if end >= 0:
             end += len(_END)
-            rest = octets[end:]
-            octets = octets[:end]
+            if end < len(octets):
+                rest = octets[end:]
+                octets = octets[:end]
+                seen = survey(octets)
             self.ended = True
             self._held = b""
-        newlines = self._check(octets)
+        self._check(octets, seen)
+        newlines = seen >> FLAGS
         if not self.ended:
-            keep = next((held for held in self._holds if octets.endswith(held)), b"")
+            keep = self._to_hold(octets)
             self._held = keep
             if keep:
                 octets = octets[: -len(keep)]
@@ -103,20 +115,19 @@ class Content:
             self._width = len(ready) - last - 1 if last >= 0 else self._width + len(ready)
         return ready[skip:], rest
 
-    def _check(self, octets: bytes) -> int:
-        """Return how many LF are in `octets`; raises ContentFault."""
-        pairs = octets.count(b"\r\n")
-        newlines = octets.count(b"\n")
-        if (
-            (newlines != pairs and not self._normalize)
-            # A CR at the very end is undecided, not bare.
-            or octets.count(b"\r") - octets.endswith(b"\r") != pairs
-            or b"\0" in octets
-            or (self._seven_bit and not octets.isascii())
-            or (self._line is not None and self._too_wide(octets) is not None)
-        ):
+    def _to_hold(self, octets: bytes) -> bytes:
+        """Return the end of `octets` that may be the beginning of an end of data."""
+        if not octets.endswith((b"\r", b"\n", b".")):
+            return b""
+        for held in self._holds:
+            if octets.endswith(held):
+                return held
+        return b""
+
+    def _check(self, octets: bytes, seen: int) -> None:
+        """Raise ContentFault if there is one in `octets`, which were surveyed."""
+        if seen & self._never or (self._line is not None and self._too_wide(octets) is not None):
             raise self._first_fault(octets)
-        return newlines
 
     def _first_fault(self, octets: bytes) -> ContentFault:
         """Return the fault that stands first, which is the same however the octets were cut."""

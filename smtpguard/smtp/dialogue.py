@@ -40,14 +40,14 @@ from .effects import Authenticated, BackendFault, Effect, Judged, Normalized, Re
 from .ends import Ends
 from .grammar import Command, Fault, Malformed, eight_bit_at
 from .intake import SAMPLE_OCTETS
-from .invariants import must_be_last, not_offered, offers_tls, overrule
+from .invariants import is_free, must_be_last, not_offered, offers_tls, overrule
 from .phases import BACKEND_SPEAKS, MUTE, Phase
 from .replies import BackendReply, Reply, ReplyFault
 from .tally import UNKNOWN, Tally
 from .terms import EarlyInput, Terms
 from .transfer import CONTENT_END, leaves_doubt
 from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES, RESETTING
-from .verdict import Action, Facts, Judge, Verdict
+from .verdict import FORWARD, Action, Facts, Judge, Verdict
 
 
 class Dialogue(Ends):
@@ -57,12 +57,13 @@ class Dialogue(Ends):
     may expect; `facts` are what is known before its first octet, as that it comes in TLS.
     """
 
-    __slots__ = ("_draining", "_judge", "_normalized", "tally")
+    __slots__ = ("_draining", "_forwards", "_judge", "_normalized", "tally")
 
     def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None, facts: Facts | None = None) -> None:
         terms = terms or Terms()
         super().__init__(closing, terms, facts)
         self._judge = judge
+        self._forwards = judge.forwards
         self._normalized = False  # a bare LF behind a line was reported
         self._draining = False
         self.tally = Tally()
@@ -213,6 +214,9 @@ class Dialogue(Ends):
         return not self.over
 
     def _decide(self, command: Command) -> None:
+        if is_free(command, self._forwards, self._terms):
+            self._carry_out(command, FORWARD)
+            return
         facts = self._known.facts
         verdict = overrule(command, self._judge.judge(command, facts), self._terms, facts)
         if verdict.action not in _PASSES or command.verb in DISCLOSING or command.verb in PROBES:

@@ -6,27 +6,43 @@ there are no more.
 
 from __future__ import annotations
 
-from attrs import frozen
+from dataclasses import dataclass
+from typing import ClassVar, Final, final
 
 from .grammar import Command, Fault
+from .values import Value
 from .verdict import Verdict
 
 
-@frozen
-class ToClient:
+@final
+class ToClient(Value):
     """Send these octets to the client."""
 
-    octets: bytes
+    __slots__ = ("octets",)
+    __match_args__: ClassVar = ("octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets: Final = octets
+
+    def parts(self) -> tuple[object, ...]:
+        return (self.octets,)
 
 
-@frozen
-class ToBackend:
+@final
+class ToBackend(Value):
     """Send these octets to the backend."""
 
-    octets: bytes
+    __slots__ = ("octets",)
+    __match_args__: ClassVar = ("octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets: Final = octets
+
+    def parts(self) -> tuple[object, ...]:
+        return (self.octets,)
 
 
-@frozen
+@dataclass(frozen=True)
 class StartTls:
     """Begin TLS with the client, as the server, and say `Dialogue.tls_established` when it stands.
 
@@ -34,14 +50,14 @@ class StartTls:
     """
 
 
-@frozen
+@dataclass(frozen=True)
 class Wait:
     """Call `Dialogue.delay_over` in this many seconds."""
 
     seconds: float
 
 
-@frozen
+@dataclass(frozen=True)
 class Close:
     """Close both sides once what was sent has left."""
 
@@ -52,15 +68,22 @@ class Close:
     lost to a reset."""
 
 
-@frozen
-class Judged:
+@final
+class Judged(Value):
     """For the log: a command was decided on, and it is one that a site wants to know of."""
 
-    command: Command
-    verdict: Verdict
+    __slots__ = ("command", "verdict")
+    __match_args__: ClassVar = ("command", "verdict")
+
+    def __init__(self, command: Command, verdict: Verdict) -> None:
+        self.command: Final = command
+        self.verdict: Final = verdict
+
+    def parts(self) -> tuple[object, ...]:
+        return self.command, self.verdict
 
 
-@frozen
+@dataclass(frozen=True)
 class Refused:
     """For the log: client octets that are outside the grammar or out of turn; nothing was forwarded."""
 
@@ -71,14 +94,14 @@ class Refused:
     fault: Fault | None = None
 
 
-@frozen
+@dataclass(frozen=True)
 class Normalized:
     """For the log: a bare LF was forwarded as CRLF; the first of a session's lines, or of a message."""
 
     where: str
 
 
-@frozen
+@dataclass(frozen=True)
 class OverBudget:
     """For the log: the session has used up a budget; `verb` is empty for lines that have none."""
 
@@ -86,7 +109,7 @@ class OverBudget:
     count: int
 
 
-@frozen
+@dataclass(frozen=True)
 class Authenticated:
     """For the log: the backend decided on an AUTH."""
 
@@ -95,12 +118,12 @@ class Authenticated:
     accepted: bool
 
 
-@frozen
+@dataclass(frozen=True)
 class Uninspected:
     """For the log: client and backend are about to encrypt what they say, so that no rule holds any more."""
 
 
-@frozen
+@dataclass(frozen=True)
 class BackendFault:
     """For the log: the backend broke the protocol or went away."""
 

@@ -13,10 +13,11 @@ things.  The form below is what is common to all of them; anything else is refus
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, final
 
-from attrs import frozen
+from .values import Value
 
 VERB_OCTETS: Final = 64
 """Longest verb accepted.  The longest in use has 14 letters; sendmail 5.x copied the verb unchecked
@@ -69,19 +70,25 @@ class Fault(Enum):
 _HARMLESS: Final = frozenset({Fault.BLANK, Fault.EMPTY, Fault.SHAPE})
 
 
-@frozen
-class Command:
+@final
+class Command(Value):
     """A well-formed command line."""
 
-    line: bytes
-    """The octets as received, CRLF included."""
-    verb: bytes
-    """In upper case; ASCII letters only are folded."""
-    argument: bytes | None
-    """What follows the one space; None if there is no space."""
+    __slots__ = ("argument", "line", "verb")
+
+    def __init__(self, line: bytes, verb: bytes, argument: bytes | None) -> None:
+        self.line: Final = line
+        """The octets as received, CRLF included."""
+        self.verb: Final = verb
+        """In upper case; ASCII letters only are folded."""
+        self.argument: Final = argument
+        """What follows the one space; None if there is no space."""
+
+    def parts(self) -> tuple[object, ...]:
+        return self.line, self.verb, self.argument
 
 
-@frozen
+@dataclass(frozen=True)
 class Malformed:
     """A line that is not forwarded, whatever the policy says."""
 
@@ -97,11 +104,25 @@ def parse(line: bytes) -> Command | Malformed:
     Octets >= 0x80 in the argument are let through to the caller, who must refuse them unless the
     command is a MAIL or RCPT under SMTPUTF8.
     """
-    match = _COMMAND.fullmatch(line)
-    if match is not None:
-        verb, argument = match.groups()
-        return Command(line, verb.upper(), argument)
-    return _malformed(line)
+    return well_formed(line) or _malformed(line)
+
+
+def well_formed(octets: bytes) -> Command | None:
+    """Return the command that the octets are; None if they are anything else, be it two lines, or half of one."""
+    bare = _BARE_COMMANDS.get(octets)
+    if bare is not None:
+        return bare
+    match = _COMMAND.fullmatch(octets)
+    if match is None:
+        return None
+    verb, argument = match.groups()
+    return Command(octets, verb.upper(), argument)
+
+
+_BARE_COMMANDS: Final = {
+    line: Command(line, line[:-2], None) for line in (b"DATA\r\n", b"QUIT\r\n", b"RSET\r\n", b"NOOP\r\n")
+}
+"""Lines that most sessions send octet for octet, so that nobody has to look at them twice."""
 
 
 def _malformed(line: bytes) -> Malformed:

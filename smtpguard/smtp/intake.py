@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .grammar import Command, Fault, Malformed, malformed_partial, parse, parse_sasl
+from .grammar import Command, Fault, Malformed, malformed_partial, parse, parse_sasl, well_formed
 from .invariants import is_other_protocol
 from .terms import BareNewline, Terms
 
@@ -24,10 +24,14 @@ _TLS_RECORD: Final = (0x16, 0x80)
 class Intake:
     """Input waiting for its turn."""
 
-    __slots__ = ("_auth_bound", "_line_bound", "_normalize", "_octets", "_response_bound", "_searched", "bare", "lines")
+    __slots__ = (
+        "_auth_bound", "_fresh", "_line_bound", "_normalize", "_octets", "_response_bound", "_searched", "bare",
+        "lines",
+    )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         self._octets = bytearray()
+        self._fresh = b""  # came when nothing else was there, and was not looked at yet
         self._searched = 0
         self._normalize = terms.bare_newline is BareNewline.NORMALIZE
         self._line_bound = terms.profile.line
@@ -39,10 +43,20 @@ class Intake:
         """The last line read ended in a bare LF, which was replaced."""
 
     def __len__(self) -> int:
-        return len(self._octets)
+        return len(self._fresh) + len(self._octets)
 
     def append(self, octets: bytes) -> None:
-        self._octets += octets
+        if not self._octets and not self._fresh:
+            self._fresh = octets
+        else:
+            self._pour()
+            self._octets += octets
+
+    def _pour(self) -> None:
+        """Put what was not looked at into the buffer, where it is searched octet by octet."""
+        if self._fresh:
+            self._octets += self._fresh
+            self._fresh = b""
 
     def take_command(self) -> Command | Malformed | None:
         """Read the first line; None if it is not complete.
@@ -50,13 +64,21 @@ class Intake:
         Of a line that is refused before it is complete, or whose end is in doubt, the octets stay:
         the session ends there.
         """
+        if self._fresh:
+            # What most clients send, one line and no more, needs no buffer.
+            command = well_formed(self._fresh) if len(self._fresh) <= self._line_bound else None
+            if command is not None:
+                self._fresh = b""
+                self.lines += 1
+                self.bare = False
+                return self._unless_other_protocol(command)
+            self._pour()
+        elif not self._octets:
+            return None
         line = self._take_line(self._line_bound)
         if line is None:
             return None
-        parsed = line if isinstance(line, Malformed) else parse(line)
-        if self.lines == 1 and self._is_other_protocol(parsed):
-            return Malformed(parsed.line, Fault.OTHER_PROTOCOL)
-        return parsed
+        return self._unless_other_protocol(line if isinstance(line, Malformed) else parse(line))
 
     def take_response(self) -> bytes | Malformed | None:
         """Read a line of a SASL exchange; None if it is not complete.
@@ -70,15 +92,17 @@ class Intake:
 
     def take(self, count: int) -> bytes:
         """Return at most `count` octets from the head, whatever they are."""
+        self._pour()
         octets = bytes(self._octets[:count])
         del self._octets[:count]
         self._searched = 0
         return octets
 
     def take_all(self) -> bytes:
-        return self.take(len(self._octets))
+        return self.take(len(self))
 
     def _take_line(self, bound: int) -> bytes | Malformed | None:
+        self._pour()
         end = self._octets.find(b"\n", self._searched) + 1
         if (end or len(self._octets)) > bound - (not end):
             # The bound is enforced before the LF has arrived.
@@ -108,6 +132,11 @@ class Intake:
     def _fault(self, fault: Fault, octet: int) -> Malformed:
         self.lines += 1
         return Malformed(bytes(self._octets[:SAMPLE_OCTETS]), fault, octet)
+
+    def _unless_other_protocol(self, parsed: Command | Malformed) -> Command | Malformed:
+        if self.lines == 1 and self._is_other_protocol(parsed):
+            return Malformed(parsed.line, Fault.OTHER_PROTOCOL)
+        return parsed
 
     def _is_other_protocol(self, parsed: Command | Malformed) -> bool:
         if isinstance(parsed, Malformed) and parsed.octet == 1 and parsed.line[0] in _TLS_RECORD:

@@ -7,14 +7,14 @@ bytes alike; the reasons stand beside the verbs in verbs.py.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
-
-from attrs import evolve
 
 from . import answers
 from .grammar import Command, Fault, Malformed, chunk_size
 from .terms import StartTls, Terms
 from .verbs import (
+    CORE,
     EIGHT_BIT_KEYWORDS,
     KNOWN_VERBS,
     NEVER_FORWARDED,
@@ -30,8 +30,10 @@ _NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="STARTTLS
 _HIDDEN: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="BDAT, under `chunking: hide` in the settings")
 _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
 _NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")
-_BAD_CHUNK: Final = evolve(_NOT_COUNTED, reply=answers.BAD_CHUNK)
+_BAD_CHUNK: Final = replace(_NOT_COUNTED, reply=answers.BAD_CHUNK)
 _ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT, rule=_RULE)
+_FREE: Final = CORE - {b"BDAT", b"STARTTLS"}
+"""What becomes of the others depends on more than the policy."""
 _IN_TLS: Final = Verdict(Action.REPLY, answers.IN_TLS, rule="STARTTLS within TLS")
 _OUR_TLS: Final = Verdict(Action.STARTTLS, answers.READY_FOR_TLS, rule="STARTTLS, by the listener's `starttls`")
 
@@ -78,7 +80,7 @@ def overrule(command: Command, verdict: Verdict, terms: Terms, facts: Facts) -> 
             return _BAD_CHUNK if chunks_pass(terms) else _NOT_COUNTED
         if verdict.action is Action.FORWARD:
             return verdict if chunks_pass(terms) else _HIDDEN
-        return evolve(verdict, reply=answers.NOT_IMPLEMENTED)
+        return replace(verdict, reply=answers.NOT_IMPLEMENTED)
     if command.verb == b"STARTTLS" and terms.starttls is StartTls.HIDDEN:
         return _NOT_HERE
     if command.verb in WITHOUT_ARGUMENT and command.argument is not None:
@@ -86,10 +88,21 @@ def overrule(command: Command, verdict: Verdict, terms: Terms, facts: Facts) -> 
     if command.verb == b"STARTTLS" and facts.tls:
         return _IN_TLS
     if command.verb == b"STARTTLS" and terms.starttls is StartTls.OFFERED:
-        return evolve(_OUR_TLS, delay=verdict.delay)
+        return replace(_OUR_TLS, delay=verdict.delay)
     if never_forwarded(command.verb):
         return _NEVER
     return verdict if terms.known(command.verb) else _NOT_KNOWN
+
+
+def is_free(command: Command, forwards: frozenset[bytes], terms: Terms) -> bool:
+    """True if the policy forwards such a command whatever else it says (`forwards`), and `overrule` leaves it so."""
+    verb = command.verb
+    return (
+        verb in _FREE
+        and verb in forwards
+        and (command.argument is None or verb not in WITHOUT_ARGUMENT)
+        and terms.known(verb)
+    )
 
 
 def must_be_last(command: Command) -> bool:

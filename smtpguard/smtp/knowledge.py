@@ -7,13 +7,11 @@ a command had an effect, the more dangerous reading counts.
 
 from __future__ import annotations
 
-from attrs import evolve
-
 from . import ehlo
 from .grammar import Command, is_last_chunk, parameters
 from .replies import BackendReply
 from .verbs import MECHANISMS
-from .verdict import Facts
+from .verdict import NOTHING_KNOWN, Facts
 
 
 class Knowledge:
@@ -27,7 +25,7 @@ class Knowledge:
     def __init__(self, always_seven_bit: bool = False, facts: Facts | None = None) -> None:
         self._offers: frozenset[bytes] = frozenset()
         self._utf8_mail = False
-        self.facts = facts or Facts()
+        self.facts = facts or NOTHING_KNOWN
         self.mechanism = ""
         """Of the last AUTH sent, if it is one that is known."""
         self.in_transaction = False
@@ -73,7 +71,7 @@ class Knowledge:
         match verb:
             case b"EHLO" | b"HELO":
                 esmtp = verb == b"EHLO"
-                self.facts = evolve(self.facts, greeted=True, esmtp=esmtp)
+                self.facts = self.facts.greeting(esmtp)
                 self._offers = ehlo.keywords(reply.octets) if esmtp else frozenset()
                 self.message_over()
             case b"MAIL" if command is not None:
@@ -90,11 +88,11 @@ class Knowledge:
             case b"RSET":
                 self.message_over()
             case b"AUTH" if reply.code == 235:
-                self.facts = evolve(self.facts, authenticated=True)
+                self.facts = self.facts.authentication(True)
 
     def authentication_failed(self) -> None:
         """An AUTH got 535."""
-        self.facts = evolve(self.facts, auth_failed=True)
+        self.facts = self.facts.authentication(False)
 
     def secured(self, names: frozenset[str]) -> None:
         """TLS with the client has begun: nothing that was said in clear counts any more (RFC 3207 4.2).

@@ -12,6 +12,8 @@ from typing import Final
 class Phase(Enum):
     """What the next octets of the client are; the table in dialogue.py says more."""
 
+    __hash__ = object.__hash__  # by identity: an Enum's own is made from the name, each time anew
+
     BANNER = "banner"
     COMMAND = "command"
     DELAYED = "delayed"
@@ -27,6 +29,8 @@ class Phase(Enum):
 
 class Awaited(Enum):
     """What is waited for; the shell has a time-out for each (RFC 5321 4.5.3.2)."""
+
+    __hash__ = object.__hash__
 
     BANNER = "banner"
     COMMAND = "command"

@@ -10,9 +10,8 @@ Exim has 512 octets up to 4.50, 2,048 up to 4.76 and 16,384 since; for a SASL re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
-
-from attrs import frozen
 
 _MAIL: Final = frozenset({b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT", b"HELP", b"VRFY"})
 _ESMTP: Final = _MAIL | {b"AUTH", b"STARTTLS"}
@@ -21,7 +20,7 @@ _SENDMAIL: Final = frozenset(
 )
 
 
-@frozen
+@dataclass(frozen=True)
 class Profile:
     """One kind of mail server."""
 

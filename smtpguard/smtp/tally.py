@@ -30,4 +30,7 @@ class Tally:
         self._of(verb)[0] += 1
 
     def _of(self, verb: bytes) -> list[int]:
-        return self.by_verb.setdefault(verb if verb in KNOWN_VERBS else UNKNOWN, [0, 0])
+        pair = self.by_verb.get(verb)
+        if pair is None:
+            pair = self.by_verb.setdefault(verb if verb in KNOWN_VERBS else UNKNOWN, [0, 0])
+        return pair

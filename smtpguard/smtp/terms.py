@@ -6,10 +6,9 @@ strictest that suit every backend.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-
-from attrs import frozen
 
 from .bounds import Bounds
 from .budgets import Budgets
@@ -48,7 +47,7 @@ class StartTls(Enum):
 _BOUNDS: Final = Bounds()
 
 
-@frozen
+@dataclass(frozen=True)
 class Terms:
     """What one client may expect."""
 

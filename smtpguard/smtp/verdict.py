@@ -6,13 +6,15 @@ The policy package has the only judge that serves clients; the core knows just t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
-
-from attrs import frozen
+from typing import Final, Protocol, final
 
 from .grammar import Command
 from .replies import Reply
+from .values import Value
+
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 class Action(Enum):
@@ -27,7 +29,7 @@ class Action(Enum):
     """The guard answers 220, and TLS begins between the client and itself."""
 
 
-@frozen
+@dataclass(frozen=True)
 class Verdict:
     """One decision."""
 
@@ -40,26 +42,67 @@ class Verdict:
     """FILE:LINE and rule set of the rule that decided; empty if none did."""
 
 
-@frozen
-class Facts:
+FORWARD: Final = Verdict(Action.FORWARD)
+"""What no rule speaks of."""
+
+
+@final
+class Facts(Value):
     """What the dialogue knows of the session when a command comes."""
 
-    greeted: bool = False
-    """The backend accepted a HELO or EHLO."""
-    esmtp: bool = False
-    """The last greeting accepted was an EHLO."""
-    tls: bool = False
-    """The client's connection is encrypted, and the guard is the other end."""
-    tls_names: frozenset[str] = frozenset()
-    """The names in the client's certificate, lower case, if it was verified."""
-    authenticated: bool = False
-    """The backend answered an AUTH with 235."""
-    auth_failed: bool = False
-    """It answered one with 535."""
+    __slots__ = ("auth_failed", "authenticated", "esmtp", "greeted", "tls", "tls_names")
+
+    def __init__(
+        self,
+        greeted: bool = False,
+        esmtp: bool = False,
+        tls: bool = False,
+        tls_names: frozenset[str] = _NO_NAMES,
+        authenticated: bool = False,
+        auth_failed: bool = False,
+    ) -> None:
+        self.greeted: Final = greeted
+        """The backend accepted a HELO or EHLO."""
+        self.esmtp: Final = esmtp
+        """The last greeting accepted was an EHLO."""
+        self.tls: Final = tls
+        """The client's connection is encrypted, and the guard is the other end."""
+        self.tls_names: Final = tls_names
+        """The names in the client's certificate, lower case, if it was verified."""
+        self.authenticated: Final = authenticated
+        """The backend answered an AUTH with 235."""
+        self.auth_failed: Final = auth_failed
+        """It answered one with 535."""
+
+    def parts(self) -> tuple[object, ...]:
+        return self.greeted, self.esmtp, self.tls, self.tls_names, self.authenticated, self.auth_failed
+
+    def greeting(self, esmtp: bool) -> Facts:
+        """Return what is known behind a greeting that was accepted."""
+        return Facts(True, esmtp, self.tls, self.tls_names, self.authenticated, self.auth_failed)
+
+    def authentication(self, accepted: bool) -> Facts:
+        """Return what is known behind a 235 (accepted) or a 535."""
+        return Facts(
+            self.greeted,
+            self.esmtp,
+            self.tls,
+            self.tls_names,
+            self.authenticated or accepted,
+            self.auth_failed or not accepted,
+        )
+
+
+NOTHING_KNOWN: Final = Facts()
+"""At the beginning of a session in clear."""
 
 
 class Judge(Protocol):
     """Decides for one client."""
+
+    @property
+    def forwards(self) -> frozenset[bytes]:
+        """Verbs (upper case) that are forwarded whatever their argument and the facts, so that nobody need ask."""
 
     def judge(self, command: Command, facts: Facts) -> Verdict:
         """Decide about a well-formed command."""

@@ -33,6 +33,8 @@ WORDS: Final = (
 class OnlyNoop:
     """A judge (smtpguard.smtp.verdict.Judge)."""
 
+    forwards = frozenset({b"NOOP"})
+
     def judge(self, command: Command, facts: Facts) -> Verdict:
         return Verdict(Action.FORWARD) if command.verb == b"NOOP" else Verdict(Action.REPLY, UNKNOWN)
 

@@ -13,11 +13,10 @@ by octet the backend gets no less.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import IntFlag
 from functools import cache
 from typing import Final
-
-from attrs import evolve
 
 from smtpguard.config import policy_file
 from smtpguard.config.yaml_reader import read
@@ -129,7 +128,7 @@ def _terms(choice: int, backend: int, options: int) -> Terms:
 
 def _shrunk(profile: Profile) -> Profile:
     """Return a profile that differs from others in the same places, with bounds that inputs reach."""
-    return evolve(
+    return replace(
         profile,
         line=64,
         auth=96 if profile.auth > profile.line else 64,

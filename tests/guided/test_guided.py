@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,7 @@ class Orderly(Dialogue):
     """Closes in the midst of a message as if it were complete."""
 
     def client_lost(self) -> Any:
-        return [evolve(e, abort_backend=False) if isinstance(e, Close) else e for e in super().client_lost()]
+        return [replace(e, abort_backend=False) if isinstance(e, Close) else e for e in super().client_lost()]
 
 
 class Patient(Dialogue):

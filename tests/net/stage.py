@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Timeouts
@@ -19,6 +20,7 @@ from smtpguard.journal.sinks import StderrSink
 from smtpguard.net.backend import Client
 from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.client import ClientSide, Doorway
+from smtpguard.net.deadlines import Deadlines
 from smtpguard.net.session import Session
 from smtpguard.policy.networks import Peer
 from smtpguard.smtp.answers import Closing
@@ -74,7 +76,9 @@ class Stage:
         self.clock = Clock()
         self.log = io.StringIO()
         self.timeouts = Timeouts()
-        self.ended = 0
+        self.seconds_for = self.timeouts.by_what_is_awaited
+        self.deadlines = Deadlines(self.clock, self.timeouts.shortest)
+        self.ends = 0
         self.connecting: Deferred[Any] = Deferred(self._cancel)
         self.cancelled: list[bool] = []
         self.client_wire, self.backend_wire = Wire(), Wire()
@@ -91,7 +95,7 @@ class Stage:
         self.backend: BackendSide | None = None
         self.client.makeConnection(self.client_wire)
         if connect:
-            self.connect()
+            self.greet()
 
     def _cancel(self, connecting: Deferred[Any]) -> None:
         self.cancelled.append(True)
@@ -116,18 +120,23 @@ class Stage:
         return True
 
     def session_for(self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts) -> Session:
-        session = Session(self.dialogue, journal, self.timeouts, self.clock, side, self._end)
-        session.begin(self._connect)
+        session = Session(self.dialogue, journal, self, side)
+        session.begin(client)
         return session
 
-    def _end(self, _session: Session) -> None:
-        self.ended += 1
+    # smtpguard.net.session.Surroundings
 
-    def _connect(self, user: BackendUser) -> Deferred[Any]:
-        self.backend = BackendSide(user, self.clock)
-        return self.connecting
+    def connect(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Deferred[Any]:
+        self.backend = BackendSide(user, self.deadlines)
+        return self.connecting.addErrback(failed)
 
-    def connect(self) -> None:
+    def backend_away(self, gone: bool) -> None:
+        """Nobody asks the backend."""
+
+    def ended(self, session: Session) -> None:
+        self.ends += 1
+
+    def greet(self) -> None:
         """The connection to the backend stands, and it greets."""
         assert self.backend is not None
         self.backend.makeConnection(self.backend_wire)
@@ -151,6 +160,8 @@ class Stage:
 
     @property
     def timers(self) -> int:
+        """How many there are when all that are over have been noticed."""
+        self.clock.advance(self.deadlines.tick)
         return len(self.clock.getDelayedCalls())
 
     def until(self, happened: Callable[[], bool], at_most: float) -> float:

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Limits, Settings
@@ -19,6 +20,7 @@ from smtpguard.journal.sinks import StderrSink
 from smtpguard.net.backend import BackendConnector, Client
 from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.client import ClientSide, Doorway
+from smtpguard.net.deadlines import Deadlines
 from smtpguard.net.listener import Reception
 from smtpguard.tls.engine import TlsEngine
 from tests.smtp.table import perimeter
@@ -39,9 +41,9 @@ class Backend:
         self.clients: list[Client] = []
         self.sides: list[BackendSide] = []
 
-    def connect(self, user: BackendUser, client: Client) -> Deferred[Any]:
+    def begin(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Deferred[Any]:
         self.clients.append(client)
-        self.sides.append(BackendSide(user, Clock()))
+        self.sides.append(BackendSide(user, Deadlines(Clock())))
         return Deferred(lambda _: None)
 
 

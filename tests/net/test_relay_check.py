@@ -11,6 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from smtpguard.net.backend_side import BackendSide, BackendUser
+from smtpguard.net.deadlines import Deadlines
 from smtpguard.net.relay_check import Answer, Relaying, ask
 
 
@@ -27,7 +28,7 @@ class Backend:
     def connect(self, user: BackendUser) -> Deferred[Any]:
         if self._refused:
             return fail(Failure(ConnectionRefusedError("refused")))
-        self.protocol = BackendSide(user, Clock())
+        self.protocol = BackendSide(user, Deadlines(Clock()))
         self.protocol.makeConnection(self.wire)
         return succeed(self.protocol)
 

@@ -15,6 +15,7 @@ from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
 from smtpguard.net.backend import BackendConnector, Client
 from smtpguard.net.backend_side import BackendSide, BackendUser
+from smtpguard.net.deadlines import Deadlines
 from smtpguard.net.relay_watch import ASK_AGAIN_SECONDS, RelayWatch, Standing
 from tests.smtp.table import policy
 
@@ -38,7 +39,7 @@ class Backend:
         self.asked.append(client.origin.peer.text if client.origin else client.peer.text)
         if self.rcpt is None:
             return fail(Refused())
-        side = BackendSide(user, Clock())
+        side = BackendSide(user, Deadlines(Clock()))
         side.makeConnection(Wire())
         if not self.silent:
             for reply in ("220 mx", "250 mx", "250 ok", self.rcpt, "250 ok", "221 bye"):

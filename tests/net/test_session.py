@@ -50,7 +50,7 @@ def test_a_full_queue_before_the_banner_stops_the_client_from_being_read() -> No
     stage = Stage(connect=False, bounds=Bounds(queue=100))
     stage.send("NOOP " + "x" * 100)
     assert not stage.client_wire.read_from
-    stage.connect()
+    stage.greet()
     assert stage.client_wire.read_from
     assert stage.backend_wire.take().startswith(b"NOOP ")
 
@@ -125,7 +125,7 @@ def test_a_delay_that_a_client_does_not_wait_for_is_forgotten() -> None:
     stage.lose("client")
     stage.lose("backend")
     assert stage.timers == 0
-    assert stage.ended == 1
+    assert stage.ends == 1
 
 
 def test_a_refusal_that_closes_leaves_time_to_read_it() -> None:
@@ -150,7 +150,7 @@ def test_a_client_gone_in_content_resets_the_backend() -> None:
     stage.send("half a message")
     stage.lose("client")
     assert stage.backend_wire.aborted
-    assert stage.ended == 1
+    assert stage.ends == 1
     assert stage.timers == 0
 
 

@@ -1,0 +1,60 @@
+"""Time-outs of many connections on one timer.
+
+Contract: who waits for something has a `deadline`, which it moves as often as it likes at no cost, and is
+told by `ring` when that has passed: never early, and late by `tick` seconds at most.  It has to be let go
+by `discard`.  A timer of its own for each would cost more than all else that a short session needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+NEVER: Final = float("inf")
+TICK_SECONDS: Final = 1.0
+"""How late a deadline may be noticed, at most; the time-outs of RFC 5321 are minutes."""
+TICKS_A_TIMEOUT: Final = 10
+"""A shorter time-out is noticed when at most a tenth more has passed."""
+
+
+class Timed(Protocol):
+    """Who waits."""
+
+    @property
+    def deadline(self) -> float:
+        """When to ring, in the seconds of `Deadlines.now`; NEVER if nothing is awaited."""
+
+    def ring(self) -> None:
+        """The deadline has passed.  It may be moved, and if it is not, rings again."""
+
+
+class Deadlines:
+    """Looks at everybody's deadline now and then, as long as there is anybody."""
+
+    def __init__(self, clock: Any, shortest: float = TICK_SECONDS * TICKS_A_TIMEOUT) -> None:
+        """`clock` is an IReactorTime; `shortest` is the least time-out that there is, in seconds."""
+        self.now: Final = clock.seconds
+        """Returns the time, in seconds since whenever."""
+        self.tick: Final = min(TICK_SECONDS, shortest / TICKS_A_TIMEOUT)
+        self._clock = clock
+        self._timed: dict[Timed, None] = {}
+        self._looks = False
+
+    def add(self, one: Timed) -> None:
+        """Look after one more; bounded by the connections that there are."""
+        self._timed[one] = None
+        if not self._looks:
+            self._looks = True
+            self._clock.callLater(self.tick, self._look)
+
+    def discard(self, one: Timed) -> None:
+        """Let go of one; harmless if it is not there."""
+        self._timed.pop(one, None)
+
+    def _look(self) -> None:
+        now = self.now()
+        for one in [one for one in self._timed if one.deadline <= now]:
+            if one in self._timed:  # still, for whoever rang before may have let go of it
+                one.ring()
+        self._looks = bool(self._timed)
+        if self._looks:
+            self._clock.callLater(self.tick, self._look)

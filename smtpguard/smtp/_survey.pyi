@@ -1,0 +1,3 @@
+"""Compiled from _survey.c; see survey.py."""
+
+def survey(octets: bytes) -> int: ...
