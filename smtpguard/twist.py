@@ -1,9 +1,9 @@
 """`twist smtpguard`: the guard among a site's other Twisted services.
 
 Contract: the options of `smtpguard run`, and what they refuse; no reactor is imported before the
-service starts, so that twist's own choice of one holds.  When the service ends of its own accord, as
-after a relay check that failed, the reactor is stopped; twist has no exit status for that, which is
-why `smtpguard run` is the recommended way.
+service starts, so that twist's own choice of one holds.  It is one process, whatever `workers` says.
+When the service ends of its own accord, as after a relay check that failed, the reactor is stopped; twist
+has no exit status for that, which is why `smtpguard run` is the recommended way.
 """
 
 from __future__ import annotations

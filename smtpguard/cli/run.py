@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import syslog
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from twisted.internet.defer import Deferred
@@ -19,12 +20,19 @@ from zope.interface import implementer
 from ..config import policy_file, settings
 from ..config.endpoints import parse_client, parse_server
 from ..config.faults import Fault, Faulty
+from ..config.fields import workers as parse_workers
 from ..config.policy_file import PolicyFile
 from ..config.settings import Settings
 from ..journal.journal import Journal
-from ..service import Service
+from ..net import systemd
 from ..tls import settings as tls_settings
 from ..tls.settings import LoadedTls
+
+if TYPE_CHECKING:
+    # Imported when it is needed: with it comes what takes the sockets of systemd out of the environment.
+    from ..service import Service
+    from ..transport.reactor import Kind
+    from ..workers.worker import Worker
 
 DESCRIPTORS_BESIDE: Final = 64
 """Descriptors that are no session's: listeners, the log, the event loop, look-ups of names."""
@@ -45,6 +53,13 @@ def _each(parse: Callable[[str], object]) -> Callable[..., Any]:
         return value
 
     return check
+
+
+def _workers(_context: click.Context, _option: click.Parameter, value: str | None) -> int | str | None:
+    try:
+        return None if value is None else parse_workers(int(value) if re.fullmatch("[0-9]{1,9}", value) else value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command("run")
@@ -69,15 +84,53 @@ def _each(parse: Callable[[str], object]) -> Callable[..., Any]:
     type=click.Choice(["enforce", "warn", "off"]),
     help="What to do if the backend would relay for outsiders.",
 )
+@click.option(
+    "--workers",
+    callback=_workers,
+    metavar="N|auto",
+    help="Processes that serve side by side; auto is one for each processor.  [default: 1]",
+)
+@click.option(
+    "--reactor",
+    type=click.Choice(["auto", "uvloop", "stock"]),
+    default="auto",
+    show_default=True,
+    help="The event loop: uvloop where it is installed, or Twisted's own.",
+)
 def run_guard(
-    config: str | None, listen: tuple[str, ...], backend: str | None, policy: str | None, relay_check: str | None
+    config: str | None,
+    listen: tuple[str, ...],
+    backend: str | None,
+    policy: str | None,
+    relay_check: str | None,
+    workers: int | str | None,
+    reactor: Kind,
 ) -> int:
     """Serve clients, in front of a mail server."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # without a handler it would end the process
     if config is None and not (listen and backend):
         raise click.UsageError("give --listen and --backend, or --config with a settings file")
-    flags = {"listen": list(listen), "backend": backend, "policy": policy, "relay_check": relay_check}
-    return serve(*load(config, flags))
+    flags = {
+        "listen": list(listen),
+        "backend": backend,
+        "policy": policy,
+        "relay_check": relay_check,
+        "workers": workers,
+    }
+    passed = systemd.passed_sockets()
+    loaded, rules, tls = load(config, flags)
+    number = len(os.sched_getaffinity(0)) if loaded.workers == "auto" else int(loaded.workers)
+    if number == 1:
+        return serve(loaded, rules, tls, reactor=reactor)
+    from ..workers import service
+
+    _raise_descriptor_limit()  # for the sockets of all workers
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+
+    def work(worker: Worker, tls: LoadedTls) -> int:
+        return serve(loaded, rules, tls, reactor=reactor, worker=worker)
+
+    return service.run(loaded, rules, tls, number, passed, work)
 
 
 def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, PolicyFile, LoadedTls]:
@@ -112,18 +165,30 @@ def serve(
     policy: PolicyFile,
     tls: LoadedTls | None = None,
     started: Callable[[Any, Service], Deferred[Any]] | None = None,
+    reactor: Kind = "auto",
+    worker: Worker | None = None,
 ) -> int:
-    """Run the reactor until the service ends; returns the exit status.
+    """Run a reactor until the service ends; returns the exit status.
 
     `settings_for` may be a function that makes the settings once there is a reactor; `started` is
-    called when the service listens.
+    called when the service listens.  `reactor` is what --reactor takes.  `worker` is what this process is of a
+    service of several.
     """
-    from twisted.internet import reactor  # noqa: TID251 - the one place that starts one
+    from ..service import Service
+    from ..transport.reactor import install
+
+    try:
+        install(reactor)
+    except ImportError as error:
+        click.echo(f"smtpguard: no uvloop ({error}): pip install uvloop, or --reactor stock", err=True)
+        return os.EX_UNAVAILABLE
+    from twisted.internet import reactor as installed  # noqa: TID251 - the one place that starts one
 
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
     descriptors = _raise_descriptor_limit()
-    loaded = settings_for if isinstance(settings_for, Settings) else settings_for(reactor)
-    service = Service(reactor, loaded, policy, tls or tls_settings.load(loaded))
+    loaded = settings_for if isinstance(settings_for, Settings) else settings_for(installed)
+    share = worker.share(loaded) if worker else None
+    service = Service(installed, loaded, policy, tls or tls_settings.load(loaded), share=share)
     wanted = 2 * loaded.limits.sessions + DESCRIPTORS_BESIDE
     if 0 < descriptors < wanted:
         text = (
@@ -131,7 +196,7 @@ def serve(
         )
         service.journal.service(text, syslog.LOG_WARNING)
     _observe(service.journal)
-    return _until_done(reactor, service, loaded, started)
+    return _until_done(installed, service, loaded, started, worker)
 
 
 class Reload:
@@ -173,7 +238,11 @@ class Reload:
 
 
 def _until_done(
-    reactor: Any, service: Service, loaded: Settings, started: Callable[[Any, Service], Deferred[Any]] | None
+    reactor: Any,
+    service: Service,
+    loaded: Settings,
+    started: Callable[[Any, Service], Deferred[Any]] | None,
+    worker: Worker | None,
 ) -> int:
     status = [os.EX_SOFTWARE]
 
@@ -191,9 +260,12 @@ def _until_done(
         if started is not None:
             starting.addCallback(lambda _: started(reactor, service) if service.addresses else None)
         starting.addErrback(failed)
+        reload = Reload(reactor, service, loaded)
+        if worker is not None:
+            worker.obey(reactor, service, reload)
+            return
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
-        reload = Reload(reactor, service, loaded)
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 

@@ -20,6 +20,8 @@ LONGEST_PATH: Final = 4095
 """Octets (limits.h, NAME_MAX and PATH_MAX less its NUL)."""
 LONGEST_WAIT: Final = 86400
 """Seconds; longer is a slip of the pen."""
+MOST_WORKERS: Final = 256
+"""Processes; more than one a processor gain nothing, and few hosts have more processors."""
 
 
 def _server(text: str) -> str:
@@ -52,6 +54,13 @@ def _cidr(text: str) -> str:
     return text
 
 
+def workers(value: object) -> int | str:
+    """Return how many processes are to serve, `auto` for one a processor; raises ValueError."""
+    if isinstance(value, int | str) and (value == "auto" or (type(value) is int and 1 <= value <= MOST_WORKERS)):
+        return value
+    raise ValueError(f"must be a number from 1 to {MOST_WORKERS}, or auto, not {value!r}")
+
+
 def wrapped(value: object) -> object:
     return {"endpoint": value} if isinstance(value, str) else value
 
@@ -75,5 +84,6 @@ ClientEndpoint = Annotated[str, AfterValidator(_client)]
 Address = Annotated[str, AfterValidator(_address)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 FilePath = Annotated[str, AfterValidator(_file_name)]
+Workers = Annotated[int | str, BeforeValidator(workers)]
 Listed = BeforeValidator(listed)
 """A single item may stand for a list of one."""

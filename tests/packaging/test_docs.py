@@ -65,10 +65,10 @@ def test_every_number_that_counts_something_has_a_unit() -> None:
 
 
 def test_the_flags_of_the_tables_are_those_of_the_command() -> None:
-    """`smtpguard run` has no other flags but --config."""
+    """`smtpguard run` has no other flags but --config, and --reactor, which is about the process."""
     options = {parameter.opts[0] for parameter in run_guard.params if parameter.opts[0].startswith("--")}
     said = {(field.json_schema_extra or {}).get("flag") for _, _, field in fields(Settings)} - {None}
-    assert said == options - {"--config"}
+    assert said == options - {"--config", "--reactor"}
 
 
 def test_the_table_of_replies_has_every_verb_and_every_reply_of_the_guard() -> None:

@@ -1,0 +1,107 @@
+"""What a supervisor and a worker say to each other.
+
+Contract: a pair of sockets that keep messages apart.  Neither waits for the other: what has no room is
+not sent, and `Report.tell` says so.  If one of the two dies, the other reads the end, whatever it was
+that it died of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+LONGEST: Final = 65536
+"""Octets of a message; a line of the log that is longer is written by its worker itself."""
+
+
+class Order(Enum):
+    """What the supervisor tells a worker.  Each may come twice, and then means nothing new."""
+
+    DRAIN = b"drain"
+    """Stop listening, let transactions finish, end."""
+    CUT_OFF = b"cut off"
+    """The same, and do not wait for them."""
+    RELOAD = b"reload"
+    """Read certificates again, and ask the backend again."""
+
+
+@frozen
+class Said:
+    """A line about the service, for its log."""
+
+    priority: int
+    text: str
+
+
+class Done(Enum):
+    """What the worker has come to."""
+
+    READY = b"ready"
+    """It serves."""
+    RELOADED = b"reloaded"
+    """It shows the certificates that were read last."""
+
+
+Report = Done | Said
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    one.setblocking(False)
+    other.setblocking(False)
+    return one, other
+
+
+def order(worker: socket.socket, what: Order) -> None:
+    """Tell a worker what to do; one that reads nothing will be killed in the end, and has more to read already."""
+    with contextlib.suppress(OSError):
+        worker.send(what.value)
+
+
+def report(supervisor: socket.socket, what: Report) -> bool:
+    """Tell the supervisor; False if that was not possible."""
+    octets = what.value if isinstance(what, Done) else f"{what.priority} {what.text}".encode("utf-8", "surrogateescape")
+    if len(octets) > LONGEST:
+        return False
+    try:
+        supervisor.send(octets)
+    except OSError:
+        return False
+    return True
+
+
+def orders(supervisor: socket.socket) -> Iterator[Order | None]:
+    """Yield what there is to read now; None if the supervisor is gone."""
+    for octets in _messages(supervisor):
+        yield Order(octets) if octets else None
+
+
+def reports(worker: socket.socket) -> Iterator[Report | None]:
+    """Yield what there is to read now; None if the worker is gone."""
+    for octets in _messages(worker):
+        if not octets:
+            yield None
+        elif octets.isalpha():
+            yield Done(octets)
+        else:
+            priority, _, text = octets.decode("utf-8", "surrogateescape").partition(" ")
+            yield Said(int(priority), text)
+
+
+def _messages(end: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            octets = end.recv(LONGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""  # reset: it died with something unread
+        yield octets
+        if not octets:
+            return

@@ -1,0 +1,111 @@
+"""One worker as its supervisor has it: a process, or the wait for the next one.
+
+Contract: workers are forks of the supervisor, not programs started anew.  So they have the very settings,
+policy and certificates that were checked, whatever has become of the files since; a policy of 100,000
+networks is in memory once; and a dead worker is replaced in milliseconds.  A fork is safe as long as there
+is one thread and no reactor, which the supervisor never has: a worker makes its own.  OpenSSL, Python's
+hashes of sets and Twisted's resolver draw from the kernel, or ask for the process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from . import channel
+from .restarts import Restarts
+
+TOLD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""Signals that the supervisor takes, and passes on in its own way."""
+TAKEN: Final = TOLD | {signal.SIGCHLD}
+
+
+class Process:
+    """The worker of one number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.pid = 0
+        """0 if there is none now."""
+        self.channel: socket.socket | None = None
+        self.was_ready = False
+        """It, or one before it, serves or has served."""
+        self.replaces = False
+        """One before it has served."""
+        self.due: float | None = None
+        """When the next one starts, if that is settled."""
+        self._began = 0.0
+        self._restarts = Restarts()
+
+    def start(self, now: float, work: Callable[[socket.socket], int]) -> None:
+        """Fork; `work` is what the worker does, with its end of the channel, and returns the exit status.
+
+        Raises OSError if there can be no process now.
+        """
+        ours, theirs = channel.pair()
+        # What is there already is never collected, so that no reference count of it is written to: pages stay shared.
+        gc.collect()
+        gc.freeze()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        self.replaces = self.was_ready
+        # A signal that came to the fork before it has let go of our handlers would seem to have come to us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                _become(lambda: work(theirs))
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+        self.pid, self.channel, self.due, self._began = pid, ours, None, now
+
+    def ended(self, now: float) -> float:
+        """Note that the process has ended, and return how many seconds to wait before the next."""
+        self.pid = 0
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        return self._restarts.pause_after(now - self._began)
+
+
+def how_it_ended(status: int) -> str:
+    """Return what waitpid(2) says of a process, in words."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _become(work: Callable[[], int]) -> None:
+    """Be the worker; nothing of the supervisor's stack is returned to, nor is done what it would do at its end."""
+    status = os.EX_SOFTWARE
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in TOLD:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+        status = work()
+    except BaseException:  # noqa: BLE001 - whatever it is, the process ends here
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)

@@ -1,0 +1,1 @@
+"""Several workers under one supervisor: what they share, and what becomes of it when one dies."""
