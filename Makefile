@@ -11,9 +11,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks libnet-ssleay-perl nmap haproxy \
 	util-linux mount hostname iproute2 systemd
 
-# Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.
+# Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.  nginx: its mail proxy, for
+# tests/bench; installed, it would be a web server that runs.
 MTAS := .mtas
-UNPACKED_PACKAGES := postfix exim4-daemon-light opensmtpd
+UNPACKED_PACKAGES := postfix exim4-daemon-light opensmtpd libnginx-mod-mail
+
+# A mail server and proxy for Node.js, of the npm registry; only `make bench` looks for it.
+HARAKA := Haraka@3.3.4
 
 # How long `make fuzz` looks, and where it begins.
 SECONDS := 600
@@ -24,7 +28,7 @@ COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-v
 	--no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
 .NOTPARALLEL:
-.PHONY: run test test-long fuzz fuzz-guided lint types imports format docs lock clean packages mtas root
+.PHONY: run test test-long fuzz fuzz-guided bench plots profile haraka lint types imports format docs lock clean packages mtas root
 
 run: $(VENV)/.runtime
 	$(BIN)/python -m smtpguard demo
@@ -45,6 +49,25 @@ fuzz: $(VENV)/.development
 # libFuzzer on each parser; what it finds is saved in tests/guided/found.
 fuzz-guided: $(VENV)/.development
 	$(BIN)/python -m tests.guided all --seconds $(SECONDS) --seed $(SEED)
+
+# What a session costs beside the peers; BENCH names figures and flags, all figures without it.
+bench: packages mtas $(VENV)/.development
+	$(BIN)/python -m tests.bench $(BENCH) --output build/bench.json
+
+# The same and how cost grows, into docs/performance, with pictures, and tables in docs/performance.md.
+plots: packages mtas $(VENV)/.development
+	$(BIN)/python -m tests.bench --all $(BENCH) --output docs/performance/results.json
+	$(BIN)/python -m tests.bench.plots docs/performance/results.json docs/performance
+	$(BIN)/python -m tests.bench.quoting docs/performance/results.json docs/performance.md
+
+# A flame graph of the guard under load, build/profile.svg.
+profile: packages mtas $(VENV)/.development
+	$(BIN)/python -m tests.bench.profile build/profile.svg
+
+# A peer that `make bench` measures if it is there.  No scripts: all that it needs is JavaScript.
+haraka:
+	@command -v npm >/dev/null || { echo "make haraka needs Node.js 20 or later with npm" >&2; exit 1; }
+	npm install --prefix $(MTAS)/haraka --ignore-scripts --no-audit --no-fund --loglevel=error $(HARAKA)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -3,13 +3,14 @@
 Contract: a `TransparentEndpoint` is a stream client endpoint like any other, but that its socket has
 IP_TRANSPARENT (ip(7)) or IPV6_TRANSPARENT before it is bound.  The kernel then lets any address be
 the source; that the replies find their way back here is a matter of routing
-(systemd/smtpguard-transparent).
+(systemd/smtpguard-transparent).  It is made on either reactor, with the same failures.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,9 @@ from twisted.internet.tcp import Client, Connector
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..transport.connecting import ClientEndpoint
+from ..transport.reactor import loop_of
+from ..transport.ways import PreparedWay
 from .sockets import make_transparent
 
 
@@ -67,15 +71,33 @@ class _Attempt(ClientFactory[Any]):
         return protocol
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        if reason.check(TimeoutError, TCPTimedOutError):
-            text = (
-                f"timed out, so the answers of {self._host} to {self._source} do not come back to this host (see "
-                "smtpguard-transparent up), or there are none"
-            )
-            reason = Failure(AnswersAstray(text))
-        elif isinstance(reason.value, ConnectError) and reason.value.osError == errno.EADDRNOTAVAIL:
-            reason = Failure(NoPortLeft(f"all ports of {self._source} are in use towards {self._host}"))
-        self.connecting.errback(reason)
+        self.connecting.errback(_explained(reason, self._host, self._source))
+
+
+def _explained(reason: Failure, host: str, source: str) -> Failure:
+    """Return a failure to connect with what it means of a connection from another's address."""
+    if reason.check(TimeoutError, TCPTimedOutError):
+        text = (
+            f"timed out, so the answers of {host} to {source} do not come back to this host (see "
+            "smtpguard-transparent up), or there are none"
+        )
+        return Failure(AnswersAstray(text))
+    if isinstance(reason.value, ConnectError) and reason.value.osError == errno.EADDRNOTAVAIL:
+        return Failure(NoPortLeft(f"all ports of {source} are in use towards {host}"))
+    return reason
+
+
+def _prepared(source: str) -> socket.socket:
+    """Return a socket that has `source` for its address; raises OSError."""
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        make_transparent(made)
+        made.bind((source, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 @implementer(IStreamClientEndpoint)
@@ -91,6 +113,11 @@ class TransparentEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """Connect; cancelling the result gives the attempt up."""
+        loop = loop_of(self._reactor)
+        if loop is not None:
+            way = PreparedWay(self._host, self._port, partial(_prepared, self._source))
+            connecting = ClientEndpoint(loop, way, self._timeout).connect(protocolFactory)
+            return connecting.addErrback(_explained, self._host, self._source)
         attempt = _Attempt(protocolFactory, self._host, self._source)
         source = (self._source, 0)
         _TransparentConnector(self._host, self._port, attempt, self._timeout, source, self._reactor).connect()

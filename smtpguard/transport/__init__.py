@@ -1,0 +1,1 @@
+"""Twisted's protocols on libuv's own transports; knows nothing of SMTP."""

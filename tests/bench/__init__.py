@@ -1,0 +1,1 @@
+"""What a session costs: the guard beside its peers, on one machine, in one interleaved run (docs/performance.md)."""
