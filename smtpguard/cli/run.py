@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import resource
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 DESCRIPTORS_BESIDE: Final = 64
 """Descriptors that are no session's: listeners, the log, the event loop, look-ups of names."""
+GARBAGE_OBJECTS: Final = 20_000
+"""New objects before Python looks for cycles among them: a few MB.  Its own 700 is a look every few sessions, and a
+session leaves no cycle behind."""
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 HELD_SIGNALS: Final = STOP_SIGNALS | {signal.SIGHUP}
 """They wait from the beginning until there is something to stop, or to reload."""
@@ -125,6 +129,7 @@ def run_guard(
     from ..workers import service
 
     _raise_descriptor_limit()  # for the sockets of all workers
+    _spare_collector()  # here too: what is never looked at again stays in memory once for all of them
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
 
     def work(worker: Worker, tls: LoadedTls) -> int:
@@ -196,7 +201,15 @@ def serve(
         )
         service.journal.service(text, syslog.LOG_WARNING)
     _observe(service.journal)
+    _spare_collector()
     return _until_done(installed, service, loaded, started, worker)
+
+
+def _spare_collector() -> None:
+    """Let Python look for garbage in cycles among what sessions make, not among what the service is made of."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 class Reload:

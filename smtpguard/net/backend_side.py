@@ -105,8 +105,8 @@ class BackendSide(protocol.Protocol):
             self._refused("no end of the TLS handshake in time")
 
     def _wait(self, seconds: float) -> None:
-        self.deadline = self._deadlines.now() + seconds
         self._deadlines.add(self)
+        self.deadline = self._deadlines.in_seconds(seconds)
 
     # -- what the transport tells --------------------------------------------------------------------
 

@@ -114,8 +114,8 @@ class Session:
     """Performs the effects of one dialogue."""
 
     __slots__ = (
-        "_backend", "_began", "_client", "_client_gone", "_closed", "_connecting", "_delay", "_dialogue", "_journal",
-        "_not_reading", "_serial", "_shared", "deadline",
+        "_backend", "_began", "_client", "_client_gone", "_closed", "_connecting", "_deadlines", "_delay", "_dialogue",
+        "_journal", "_not_reading", "_seconds_for", "_serial", "_shared", "deadline",
     )  # fmt: skip
 
     def __init__(self, dialogue: Dialogue, journal: SessionJournal, shared: Surroundings, side: Secureable) -> None:
@@ -123,7 +123,9 @@ class Session:
         self._journal = journal
         self._shared = shared
         self._client = side
-        self._began: float = shared.deadlines.now()
+        self._seconds_for: dict[Awaited, float] = shared.seconds_for
+        self._deadlines: Deadlines = shared.deadlines
+        self._began: float = self._deadlines.now()
         self._backend: Backend | None = None
         self._connecting: Attempt | None = None
         self._client_gone = False
@@ -140,8 +142,8 @@ class Session:
     def begin(self, client: Client) -> None:
         """Connect to the backend for `client`, whose input is held until that has spoken."""
         self._client.transport.registerProducer(_Throttle(self, True), True)
+        self._deadlines.add(self)
         self._arm()
-        self._shared.deadlines.add(self)
         self._connecting = self._shared.connect(self, client, self._not_connected)
 
     def backend_connected(self, backend: Backend) -> None:
@@ -323,30 +325,24 @@ class Session:
         if close.linger:
             # A close with input unread sends a reset, and that may overtake the last reply.
             transport.loseWriteConnection()
-            self._wait(timeouts.linger)
+            self.deadline = self._deadlines.in_seconds(timeouts.linger)
         else:
             transport.loseConnection()
-            self._wait(timeouts.command)
+            self.deadline = self._deadlines.in_seconds(timeouts.command)
 
     def _finish(self) -> None:
-        dialogue, shared = self._dialogue, self._shared
-        shared.deadlines.discard(self)
-        self._journal.ended(dialogue.tally.by_verb, shared.deadlines.now() - self._began, dialogue.cut_short)
-        shared.ended(self)
+        dialogue = self._dialogue
+        self._deadlines.discard(self)
+        self._journal.ended(dialogue.tally.by_verb, self._deadlines.now() - self._began, dialogue.cut_short)
+        self._shared.ended(self)
 
     # -- time --------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
         """Begin the time-out of what is awaited now."""
         self._serial = self._dialogue.awaited_serial
-        seconds = self._shared.seconds_for.get(self._dialogue.awaited)
-        if seconds is None:
-            self.deadline = NEVER
-        else:
-            self._wait(seconds)
-
-    def _wait(self, seconds: float) -> None:
-        self.deadline = self._shared.deadlines.now() + seconds
+        seconds = self._seconds_for.get(self._dialogue.awaited)
+        self.deadline = NEVER if seconds is None else self._deadlines.in_seconds(seconds)
 
     # -- flow control ------------------------------------------------------------------------------
 

@@ -130,8 +130,10 @@ class Knowledge:
 
 
 def _says_seven_bit(command: Command) -> bool:
-    return b"BODY=7BIT" in (command.argument or b"").upper()
+    argument = command.argument
+    return argument is not None and b"=" in argument and b"BODY=7BIT" in argument.upper()
 
 
 def _says_smtputf8(command: Command) -> bool:
-    return b"SMTPUTF8" in parameters(command.argument)
+    argument = command.argument
+    return argument is not None and b" " in argument and b"SMTPUTF8" in parameters(argument)

@@ -137,9 +137,9 @@ class Connection(OnSocket):
         """Tell the protocol; true keeps libuv from closing."""
         if self._early is not None:
             return True  # libuv will say so again when it reads again
-        protocol = self.protocol
-        if _does_halves(type(protocol)):
-            protocol.readConnectionLost()
+        kind: Any = type(self.protocol)
+        if _does_halves(kind):
+            self.protocol.readConnectionLost()
         else:
             self._libuv.abort()  # without what is unsent, as Twisted does
         return True
@@ -155,7 +155,7 @@ class Connection(OnSocket):
             self._write_side_closed()
         if self.producer is not None:
             self.producer.resumeProducing()
-        if self.disconnecting and not self._flags & _FULL:
+        if self.disconnecting and not self._waits_for_producer():
             self._libuv.close()
 
     def connection_lost(self, error: BaseException | None) -> None:
@@ -252,17 +252,20 @@ class Connection(OnSocket):
     # -- closing -----------------------------------------------------------------------------------
 
     def loseConnection(self) -> None:
-        """Close when all is sent; a producer that is paused is waited for."""
+        """Close when all is sent; a producer that is paused is waited for, and one that waits to be asked too."""
         if self.disconnecting or self._flags & GONE:
             return
         self.disconnecting = True
         if self.producer is None:
             self._close()
-        elif self._flags & _FULL:
+        elif self._waits_for_producer():
             self._flags |= _HELD
             self._libuv.pause_reading()
         else:
             self._libuv.close()  # what the producer writes before all is sent goes out too
+
+    def _waits_for_producer(self) -> bool:
+        return self.producer is not None and (bool(self._flags & _FULL) or isinstance(self.producer, Pulled))
 
     def _close(self) -> None:
         self.write = _dropped
@@ -283,7 +286,8 @@ class Connection(OnSocket):
             asyncio.get_running_loop().call_soon(self._write_side_closed)
 
     def _write_side_closed(self) -> None:
-        if not self.disconnecting and _does_halves(type(self.protocol)):
+        kind: Any = type(self.protocol)
+        if not self.disconnecting and _does_halves(kind):
             self.protocol.writeConnectionLost()
 
     def abortConnection(self) -> None:

@@ -180,6 +180,7 @@ def test_a_line_is_written_from_its_level_on(level: int, happens: Callable[[Jour
     assert len(paper.lines) == 2
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("level", "happens"), list(every_event()))
 def test_the_level_that_gates_a_line_is_the_one_the_line_has(
     level: int, happens: Callable[[Journal], None], monkeypatch: pytest.MonkeyPatch
@@ -192,6 +193,7 @@ def test_the_level_that_gates_a_line_is_the_one_the_line_has(
     assert [line.level for line in written] == [level]
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("level", "happens"), list(every_event()))
 def test_nothing_is_formatted_and_nobody_is_asked_for_a_line_that_is_not_written(
     level: int, happens: Callable[[Journal], None], monkeypatch: pytest.MonkeyPatch, names: Names

@@ -158,6 +158,17 @@ def test_a_producer_that_waits_to_be_asked_is_asked_until_it_has_no_more(running
     assert producer.ended is ConnectionDone
 
 
+def test_closing_waits_for_a_producer_that_waits_to_be_asked(running: Running) -> None:
+    producer = Producing(100, streaming=False)
+    with running.accept(producer, SMALL_BUFFER) as client:
+        running.do(lambda: producer.transport.loseConnection())
+        got = 0
+        while piece := client.recv(1 << 20):
+            got += len(piece)
+        assert got == 100 * len(PIECE)
+    assert producer.ended is ConnectionDone
+
+
 def test_two_connections_hold_each_other_back(running: Running) -> None:
     """What a relay does: each is the other's producer, and what comes goes out again."""
     seen: list[int] = []
