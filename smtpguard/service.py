@@ -12,6 +12,7 @@ import socket
 import sys
 import syslog
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -28,8 +29,9 @@ from .journal.lines import Style
 from .journal.sinks import SYSLOG_SOCKET, StderrSink, SyslogSink, syslog_is_there
 from .net import adopted, endpoints
 from .net.backend import BackendConnector
-from .net.client import Doorway
-from .net.listener import ClientFactory, Reception
+from .net.client import ClientSide, Doorway
+from .net.factories import Making
+from .net.listener import Reception
 from .net.places import Places
 from .net.relay_watch import RelayWatch, Standing
 from .net.resolver import HostNames
@@ -114,7 +116,7 @@ class Service:
             return
         for number, (listener, doorway) in enumerate(zip(self._settings.listen, self._doorways, strict=True)):
             try:
-                port = yield self._endpoint(number).listen(ClientFactory(self.reception, doorway))
+                port = yield self._endpoint(number).listen(Making(partial(ClientSide, self.reception, doorway)))
             except (CannotListenError, OSError) as error:
                 text, status = cannot_listen(listener.endpoint, error)
                 self.journal.service(text, syslog.LOG_CRIT)

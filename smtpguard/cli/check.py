@@ -10,9 +10,7 @@ from ..config import policy_file, settings
 from ..config.faults import Fault, Faulty
 from ..config.policy_file import PolicyFile
 from ..config.settings import Loaded, Settings
-from ..net.sockets import no_transparency
 from ..smtp.profiles import Profile
-from ..tls import settings as tls_settings
 
 
 @click.command()
@@ -57,12 +55,16 @@ def _capabilities(loaded: Loaded) -> list[Fault]:
     backend = loaded.settings.backend
     if backend.identity != "transparent":
         return []
+    from ..net.sockets import no_transparency  # here, since half of a second's work is importing Twisted
+
     missing = {*map(no_transparency, backend.families)} - {""}
     return [loaded.places.fault(("backend", "identity"), text) for text in sorted(missing)]
 
 
 def _certificates(wanted: Settings) -> list[Fault]:
     """Read every certificate that the settings name; tell the warnings, and return the faults."""
+    from ..tls import settings as tls_settings  # here, since a policy alone needs no certificates
+
     try:
         warnings = tls_settings.load(wanted).warnings
     except Faulty as error:

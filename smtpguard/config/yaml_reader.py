@@ -9,6 +9,7 @@ follow the YAML 1.2 core schema, so that `no`, `off`, `0755` and `12:30` are the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from errno import ENAMETOOLONG
 from pathlib import Path
 from typing import Any, Final
@@ -20,10 +21,13 @@ from .faults import Fault, Faulty
 
 type_of_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_FLOAT: Final = re.compile(r"[-+]?[0-9]+\.[0-9]+([eE][-+]?[0-9]+)?")
-_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NUMBER: Final = re.compile(r"[-+]?(?:(0|[1-9][0-9]{0,17})|[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?)")
+"""A whole number, which is its group, or one with a point."""
+_WORDS: Final[dict[str, bool | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _YAML_11_BOOL: Final = {
     **dict.fromkeys(("yes", "Yes", "YES", "on", "On", "ON", "y", "Y"), "true"),
     **dict.fromkeys(("no", "No", "NO", "off", "Off", "OFF", "n", "N"), "false"),
@@ -42,14 +46,27 @@ def yaml_11_bool(word: object) -> str | None:
     return _YAML_11_BOOL.get(word) if isinstance(word, str) else None
 
 
+_COLUMN_BITS: Final = 32
+"""More than any column has: a place is kept as one number, since a large policy has 100,000 of them."""
+
+
+@define(eq=False)
+class _Spot:
+    """Where a mapping or a sequence stands, and what is in it; any other value has only its place."""
+
+    place: int
+    entries: dict[str, tuple[int, int | _Spot]] = field(factory=dict)
+    """Of a mapping: the place of each key, and where the value is."""
+    items: list[int | _Spot] = field(factory=list)
+    """Of a sequence."""
+
+
 @define
 class Places:
     """Where the values of one file stand."""
 
     file: str
-    root: yaml.Node | None
-    _entries: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = field(init=False, factory=dict)
-    """Of each mapping that was walked through: (key, value) by key."""
+    root: int | _Spot = 0
 
     def of(self, path: Path_) -> tuple[int, int]:
         """Return line and column of the value at `path`, or of the nearest one around it."""
@@ -60,30 +77,34 @@ class Places:
         return Fault(self.file, line, column, text, warning)
 
     def _walk(self, path: Path_, *, key: bool) -> tuple[int, int]:
-        node = self.root
-        mark = node.start_mark if node is not None else None
+        spot = self.root
+        place = _place_of(spot)
         for step in path:
-            if isinstance(node, yaml.MappingNode):
-                found = self._entries_of(node).get(str(step))
-                if found is None:
-                    break
-                mark = found[0].start_mark if key else found[1].start_mark
-                node = found[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                mark = node.start_mark
+            if isinstance(spot, int):
+                break
+            if (entry := spot.entries.get(str(step))) is not None:
+                key_place, spot = entry
+                place = key_place if key else _place_of(spot)
+            elif isinstance(step, int) and 0 <= step < len(spot.items):
+                spot = spot.items[step]
+                place = _place_of(spot)
             else:
                 break
-        return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        return _line_and_column(place)
 
-    def _entries_of(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        entries = self._entries.get(id(node))
-        if entries is None:
-            entries = self._entries[id(node)] = {}
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    entries.setdefault(key.value, (key, value))  # the first is the one that is read
-        return entries
+
+def _place(mark: Any) -> int:
+    line: int = mark.line
+    column: int = mark.column
+    return line << _COLUMN_BITS | column
+
+
+def _place_of(spot: int | _Spot) -> int:
+    return spot if isinstance(spot, int) else spot.place
+
+
+def _line_and_column(place: int) -> tuple[int, int]:
+    return (place >> _COLUMN_BITS) + 1, (place & (1 << _COLUMN_BITS) - 1) + 1
 
 
 @define
@@ -98,10 +119,7 @@ class Document:
     @classmethod
     def empty(cls, name: str) -> Document:
         """Return a document for values that come from no file."""
-        return cls(None, Places(name, None), [])
-
-    def fault_at(self, mark: Any, text: str) -> None:
-        self.faults.append(Fault(self.places.file, mark.line + 1, mark.column + 1, text))
+        return cls(None, Places(name), [])
 
 
 def is_file(path: Path) -> bool:
@@ -125,31 +143,18 @@ def read_file(path: str | Path) -> Document:
 
 def read(octets: bytes | str, file: str) -> Document:
     """Read YAML; raises Faulty where its structure cannot be told."""
-    document = Document(None, Places(file, None), [])
+    reader = _Reader(file)
     try:
-        _scan(octets, document)
-        root = _compose(octets)
+        data, root = reader.document(octets)
     except yaml.MarkedYAMLError as error:
-        if not document.faults:
+        if not reader.faults:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            document.faults.append(Fault(file, line, column, _yaml_error(error, octets)))
-        raise Faulty(document.faults) from None
+            reader.faults.append(Fault(file, line, column, _yaml_error(error, octets)))
+        raise Faulty(reader.faults) from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise Faulty([Fault(file, 1, 1, f"not readable as YAML: {str(error).splitlines()[0]}")]) from None
-    document.places.root = root
-    if root is not None:
-        document.data = _Reader(document).value(root)
-    return document
-
-
-def _compose(octets: bytes | str) -> yaml.Node | None:
-    loader = type_of_loader(octets)
-    try:
-        root: yaml.Node | None = loader.get_single_node()
-        return root
-    finally:
-        loader.dispose()
+    return Document(data, Places(file, root), [*reader.faults, *reader.key_faults])
 
 
 def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
@@ -163,8 +168,6 @@ def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
             return "a TAB cannot indent YAML: use spaces"
     if "maximum nesting depth" in problem:  # libyaml's own bound, which newer ones have
         return f"nested more than {DEPTH} levels deep"
-    if "expected a single document" in (error.context or ""):
-        return "one document per file: remove the second `---`"
     if "escape character" in problem:
         return "in double quotes a backslash is written twice: \\\\; in single quotes it stands as it is"
     if "did not find expected node content" in problem:
@@ -175,73 +178,119 @@ def _yaml_error(error: yaml.MarkedYAMLError, octets: bytes | str) -> str:
     return f"not readable as YAML: {problem}{begun}"
 
 
-def _scan(octets: bytes | str, document: Document) -> None:
-    """Refuse anchors, aliases and tags, which leave no trace in the nodes, and deep nesting.
-
-    Composing the nodes recurses on the C stack, and ends the process where that ends; so the depth is
-    bounded here, on the events, which cost a quarter of it.
-    """
-    depth = 0
-    for event in yaml.parse(octets, Loader=type_of_loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEPTH:
-                document.fault_at(event.start_mark, f"nested more than {DEPTH} levels deep")
-                raise Faulty(document.faults)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
-        if isinstance(event, yaml.AliasEvent):
-            document.fault_at(event.start_mark, f"alias *{anchor} is not allowed here: quote it if the * is meant")
-        elif anchor is not None:
-            text = f"anchor &{anchor} is not allowed here: write the value out where it is used"
-            document.fault_at(event.start_mark, text)
-        elif tag is not None:
-            text = f"tag {tag} is not allowed here: leave it out, or quote the ! if it is meant"
-            document.fault_at(event.start_mark, text)
-
-
 class _Reader:
-    """Turns nodes into values; each node once, so that an alias cannot multiply."""
+    """Makes values of the parser's events, in one pass, and keeps where each of them stands.
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._seen: set[int] = set()
+    The events, since anchors and tags leave no trace in libyaml's nodes; since a node and its marks cost
+    more than all else that is done with a value; and since libyaml makes nodes by recursion on the C stack,
+    and ends the process where that ends.
+    """
 
-    def value(self, node: yaml.Node) -> Any:
-        if id(node) in self._seen:
-            return None  # an alias, which is refused already
-        self._seen.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            return node.value if node.style else _plain(node.value)  # libyaml has "" for plain
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item) for item in node.value]
-        return self._mapping(node)
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._next: Callable[[], Any]
+        self._depth = 0
+        self._anchors: set[str] = set()
+        self._ambiguous = False
+        """An alias of nothing, or an anchor that is set twice: nobody knows what is meant."""
+        self.faults: list[Fault] = []
+        """Anchors, aliases, tags, nesting: all of them, also in what is left out."""
+        self.key_faults: list[Fault] = []
 
-    def _mapping(self, node: yaml.Node) -> dict[str, Any]:
+    def document(self, octets: bytes | str) -> tuple[Any, int | _Spot]:
+        """Return the one document's value, and where it is; raises Faulty and yaml.YAMLError."""
+        parser = type_of_loader(octets)
+        self._next = parser.get_event
+        found: list[tuple[Any, int | _Spot]] = []
+        second: Any = None
+        try:
+            while not isinstance(event := self._next(), yaml.StreamEndEvent):
+                if isinstance(event, yaml.NodeEvent):
+                    found.append(self._node(event))
+                elif found and second is None and isinstance(event, yaml.DocumentStartEvent):
+                    second = event.start_mark
+        finally:
+            parser.dispose()
+        if second is not None and not self.faults:
+            self._refuse(second, "one document per file: remove the second `---`")
+        if second is not None or self._ambiguous:
+            raise Faulty(self.faults)
+        return found[0] if found else (None, 0)
+
+    def _refuse(self, mark: Any, text: str) -> None:
+        self.faults.append(Fault(self._file, mark.line + 1, mark.column + 1, text))
+
+    def _refuse_key(self, mark: Any, text: str) -> None:
+        self.key_faults.append(Fault(self._file, mark.line + 1, mark.column + 1, text))
+
+    def _node(self, event: Any) -> tuple[Any, int | _Spot]:
+        """Return the value that begins with `event`, and where it is."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            if event.anchor is not None or event.tag is not None:
+                self._refuse_properties(event)
+            # libyaml has "" as the style of a plain one.
+            return event.value if event.style else _plain(event.value), _place(event.start_mark)
+        if kind is yaml.AliasEvent:
+            text = f"alias *{event.anchor} is not allowed here: quote it if the * is meant"
+            self._refuse(event.start_mark, text)
+            self._ambiguous |= event.anchor not in self._anchors
+            return None, _place(event.start_mark)
+        if self._depth == DEPTH:
+            self._refuse(event.start_mark, f"nested more than {DEPTH} levels deep")
+            raise Faulty(self.faults)
+        self._refuse_properties(event)
+        self._depth += 1
+        value = self._sequence(event) if kind is yaml.SequenceStartEvent else self._mapping(event)
+        self._depth -= 1
+        return value
+
+    def _refuse_properties(self, event: Any) -> None:
+        if event.anchor is not None:
+            text = f"anchor &{event.anchor} is not allowed here: write the value out where it is used"
+            self._refuse(event.start_mark, text)
+            self._ambiguous |= event.anchor in self._anchors
+            self._anchors.add(event.anchor)
+        elif event.tag is not None:
+            text = f"tag {event.tag} is not allowed here: leave it out, or quote the ! if it is meant"
+            self._refuse(event.start_mark, text)
+
+    def _sequence(self, start: Any) -> tuple[list[Any], _Spot]:
+        values: list[Any] = []
+        spot = _Spot(_place(start.start_mark))
+        while type(event := self._next()) is not yaml.SequenceEndEvent:
+            value, item = self._node(event)
+            values.append(value)
+            spot.items.append(item)
+        return values, spot
+
+    def _mapping(self, start: Any) -> tuple[dict[str, Any], _Spot]:
         values: dict[str, Any] = {}
-        lines: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode) or key == "<<":
-                self._document.fault_at(key_node.start_mark, "a key must be a word")
-            elif key in lines:
-                text = f"{key!r} is already set on line {lines[key]}: remove one of them"
-                self._document.fault_at(key_node.start_mark, text)
-            else:
-                lines[key] = key_node.start_mark.line + 1
-                values[key] = self.value(value_node)
-        return values
+        spot = _Spot(_place(start.start_mark))
+        while type(event := self._next()) is not yaml.MappingEndEvent:
+            before = len(self.key_faults)
+            mark = event.start_mark
+            self._node(event)
+            key = event.value if type(event) is yaml.ScalarEvent and event.value != "<<" else None
+            if key is not None and key not in values:
+                values[key], inner = self._node(self._next())
+                spot.entries[key] = _place(mark), inner
+                continue
+            self._node(self._next())
+            del self.key_faults[before:]  # what is left out is read for its anchors and tags only
+            if key is not None:
+                line, _ = _line_and_column(spot.entries[key][0])
+                self._refuse_key(mark, f"{key!r} is already set on line {line}: remove one of them")
+            elif type(event) is not yaml.AliasEvent:  # that is refused already
+                self._refuse_key(mark, "a key must be a word")
+        return values, spot
 
 
 def _plain(text: str) -> Any:
     """Read an unquoted scalar by the YAML 1.2 core schema, less octal, hexadecimal and infinity."""
-    if text in _NULL:
-        return None
-    if text in _BOOL:
-        return _BOOL[text]
-    if _INT.fullmatch(text):
-        return int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    return text
+    if text in _WORDS:
+        return _WORDS[text]
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    return float(text) if number[1] is None else int(text)

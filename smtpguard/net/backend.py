@@ -14,7 +14,6 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ..config.endpoints import parse_client
@@ -29,6 +28,7 @@ from ..transport.connecting import ClientEndpoint
 from . import endpoints, sockets
 from .backend_side import NOTHING_FIRST, BackendSide, BackendUser, Opening
 from .deadlines import Deadlines
+from .factories import Making
 from .transparent import TransparentEndpoint
 
 PLAIN_SECONDS: Final = 600.0
@@ -99,7 +99,7 @@ class BackendConnector:
             side, endpoint = self._side(user, client), self._endpoint(client)
         except Unshowable as reason:
             return fail(reason)
-        connecting: Deferred[Any] = endpoint.connect(_OneSide(side))
+        connecting: Deferred[Any] = endpoint.connect(Making(lambda: side))
         return connecting
 
     def begin(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
@@ -114,7 +114,7 @@ class BackendConnector:
             return None
         if isinstance(endpoint, ClientEndpoint):
             return endpoint.begin(side, failed)
-        connecting: Deferred[Any] = endpoint.connect(_OneSide(side))
+        connecting: Deferred[Any] = endpoint.connect(Making(lambda: side))
         return connecting.addErrback(failed)
 
     def _side(self, user: BackendUser, client: Client) -> BackendSide:
@@ -179,18 +179,6 @@ class BackendConnector:
             for name, address in self._settings.bind.items()
             if (reason := sockets.unbindable(address))
         ]
-
-
-class _OneSide(Factory):
-    """Makes what there is already, as an endpoint wants it."""
-
-    noisy = False
-
-    def __init__(self, side: BackendSide) -> None:
-        self._side = side
-
-    def buildProtocol(self, addr: Any) -> BackendSide:
-        return self._side
 
 
 def _source(client: Client) -> Peer:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..config.settings import Settings
@@ -25,11 +24,18 @@ from ..smtp.dialogue import Dialogue
 from ..smtp.replies import Reply
 from ..smtp.terms import Terms
 from ..smtp.verdict import Facts
-from .backend import Attempt, BackendConnector, Client
+from .backend import Attempt, Client
 from .client import ClientSide, Doorway
 from .deadlines import Deadlines
 from .places import OwnPlaces, Places
 from .session import Session
+
+
+class Connector(Protocol):
+    """What makes connections to the backend (backend.py)."""
+
+    def begin(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
+        """Connect for `client`, or say `failed`, perhaps at once."""
 
 
 class Reception:
@@ -41,7 +47,7 @@ class Reception:
         settings: Settings,
         policy: Policy,
         journal: Journal,
-        backend: BackendConnector,
+        backend: Connector,
         host: str,
         places: Places | None = None,
     ) -> None:
@@ -165,20 +171,3 @@ class Reception:
             terms = self._policy.terms_for(peer, replace(self._terms, starttls=offer))
             self._terms_made[key] = terms
         return terms
-
-
-class ClientFactory(Factory):
-    """Makes the client side of sessions for one listener."""
-
-    noisy = False
-
-    def __init__(self, reception: Reception, doorway: Doorway) -> None:
-        self._reception = reception
-        self._doorway = doorway
-
-    def buildProtocol(self, addr: IAddress | None) -> ClientSide:
-        return ClientSide(self._reception, self._doorway)
-
-    def protocol_for(self, _connection: object) -> ClientSide:
-        """Likewise, for a transport that need not make an address first (smtpguard.transport.listening)."""
-        return ClientSide(self._reception, self._doorway)

@@ -11,6 +11,8 @@ from typing import Any
 
 def tune(transport: Any) -> None:
     """Send small pieces at once, and find out if the peer is gone."""
+    if hasattr(transport, "deliver_to"):  # then it does both by itself
+        return
     for option in ("setTcpNoDelay", "setTcpKeepAlive"):
         if hasattr(transport, option):
             getattr(transport, option)(True)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from .reasons import PeerGone
+
 # What is true of a connection, as bits.
 UNIX: Final = 1
 NO_DELAY: Final = 2
@@ -19,10 +21,6 @@ KEEP_ALIVE: Final = 4
 """SO_KEEPALIVE is set: Linux inherits it from the socket that listens."""
 GONE: Final = 8
 """connectionLost was called."""
-
-
-class PeerGone(ConnectionError):
-    """The peer has gone before anybody has asked for its address."""
 
 
 class OnSocket:

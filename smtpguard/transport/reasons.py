@@ -19,6 +19,11 @@ from twisted.internet.error import (
 )
 from twisted.python.failure import Failure
 
+
+class PeerGone(ConnectionError):
+    """The peer has gone before anybody has asked for its address."""
+
+
 DONE: Final = Failure(ConnectionDone())
 LOST: Final = Failure(ConnectionLost())
 ABORTED: Final = Failure(ConnectionAborted())

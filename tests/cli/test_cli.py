@@ -58,6 +58,20 @@ def test_the_version_is_that_of_the_package(smtpguard: Typed) -> None:
     assert smtpguard("--version") == (0, [f"smtpguard {__version__}"], [])
 
 
+@pytest.mark.parametrize("arguments", [["check"], ["explain", "--from", "203.0.113.9", "VRFY george"]])
+def test_a_policy_is_asked_about_without_what_only_the_service_needs(arguments: list[str]) -> None:
+    """In a process of its own.  Event loop and certificates take longer to import than most policies to be read."""
+    code = (
+        "import sys\n"
+        "from smtpguard.cli.main import main\n"
+        f"assert main([*{arguments!r}, '--policy', 'perimeter']) == 0\n"
+        "print(*sorted({'asyncio', 'cryptography', 'ssl', 'twisted', 'uvloop'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -286,7 +286,7 @@ def test_a_hundred_thousand_networks_load_in_bounded_time_and_are_looked_up_as_f
     """A bisection: seventeen steps and not four; going through all would be ten thousand times as many."""
     began = time.process_time()
     big = policy(many(100_000)).policy.networks
-    assert time.process_time() - began < 30  # 3 s on a small machine
+    assert time.process_time() - began < 10  # 0.7 s on a small machine; see test_load_cost.py
     small = policy(many(10)).policy.networks
     peers = [Peer.parse(f"10.{i % 7}.{i % 251}.{i % 256}") for i in range(2000)]
 

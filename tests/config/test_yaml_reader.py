@@ -74,6 +74,25 @@ def test_a_key_that_stands_twice_is_refused_at_its_second_place() -> None:
     assert document.data == {"a": 1, "b": {"c": 1}}
 
 
+def test_what_is_left_out_is_not_searched_for_further_keys() -> None:
+    """It is to be removed; but what is refused wherever it stands is refused there too."""
+    assert faults_of("a: 1\na: {b: 1, b: 2, c: &x 3}\n? {d: 1, d: 2}\n: 4\n") == [
+        "2:20: anchor &x is not allowed here: write the value out where it is used",
+        "2:1: 'a' is already set on line 1: remove one of them",
+        "3:3: a key must be a word",
+    ]
+
+
+def test_an_alias_for_a_key_is_one_fault() -> None:
+    """The data leaves it out."""
+    document = read("a: &x b\n*x : {c: 1}\n", "f")
+    assert [str(fault) for fault in document.faults] == [
+        "f:1:4: anchor &x is not allowed here: write the value out where it is used",
+        "f:2:1: alias *x is not allowed here: quote it if the * is meant",
+    ]
+    assert document.data == {"a": "b"}
+
+
 def test_a_key_in_quotes_is_the_same_key() -> None:
     """And so is one in the explicit form."""
     assert faults_of("a: 1\n'a': 2") == ["2:1: 'a' is already set on line 1: remove one of them"]
@@ -185,13 +204,13 @@ def test_an_alias_bomb_is_refused_alias_by_alias_and_never_expanded() -> None:
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
-    """The reader visits each value once."""
+    """An alias is no value, so there is nothing to go round in."""
     assert len(faults_of("a: &a [*a, {b: *a}]")) == 3
 
 
 @pytest.mark.parametrize("opening", ["[", "- ", "? ", "{a: ", "- ? "])
 def test_nesting_that_would_end_the_process_is_refused_where_it_gets_too_deep(opening: str) -> None:
-    """In a process of its own: libyaml's composer recurses on the C stack."""
+    """In a process of its own, which must not end of it: libyaml's own reader recurses on the C stack."""
     code = (
         "from smtpguard.config.faults import Faulty\n"
         "from smtpguard.config.yaml_reader import read\n"

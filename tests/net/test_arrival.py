@@ -17,7 +17,7 @@ from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Limits, Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import BackendConnector, Client
+from smtpguard.net.backend import Client
 from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.client import ClientSide, Doorway
 from smtpguard.net.deadlines import Deadlines
@@ -59,8 +59,7 @@ class Entrance:
         settings = Settings.model_validate({"listen": [given], "backend": "tcp:127.0.0.1:25"})
         settings = settings.model_copy(update={"limits": limits or Limits()})
         journal = Journal([StderrSink(self.log, with_priority=False)], level=99)
-        connector: BackendConnector = self.backend  # type: ignore[assignment]
-        self.reception = Reception(self.clock, settings, perimeter(), journal, connector, "guard.test")
+        self.reception = Reception(self.clock, settings, perimeter(), journal, self.backend, "guard.test")
         self.context: ssl.SSLContext | None = None
 
     def connect(self, source: str = BALANCER) -> tuple[ClientSide, Wire]:
