@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 
 # What the tests run.  libsasl2-modules: AUTH PLAIN and LOGIN of sendmail; libnet-ssleay-perl: TLS of swaks;
-# haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze.
+# haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze; gcc: compiles
+# what tools/compile.py says.
 DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks libnet-ssleay-perl nmap haproxy \
-	util-linux mount hostname iproute2 systemd
+	util-linux mount hostname iproute2 systemd gcc libc6-dev
 
 # Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.  nginx: its mail proxy, for
 # tests/bench; installed, it would be a web server that runs.
@@ -28,7 +29,8 @@ COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-v
 	--no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
 .NOTPARALLEL:
-.PHONY: run test test-long fuzz fuzz-guided bench plots profile haraka lint types imports format docs lock clean packages mtas root
+.PHONY: run test test-compiled test-long compiled wheel fuzz fuzz-guided bench plots profile haraka lint types imports \
+	format docs lock clean packages mtas root
 
 run: $(VENV)/.runtime
 	$(BIN)/python -m smtpguard demo
@@ -36,6 +38,23 @@ run: $(VENV)/.runtime
 test: packages mtas $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports
 	$(BIN)/python -m pytest -m "not long"
+	$(MAKE) --no-print-directory test-compiled
+
+# The proof once more, on the modules that tools/compile.py compiles.
+COMPILED := build/compiled
+PROOF := tests/smtp tests/policy tests/journal tests/net tests/models tests/vectors tests/transcripts tests/fuzz \
+	tests/sendmail tests/transport tests/workers
+
+compiled: $(VENV)/.development
+	$(BIN)/python tools/compile.py $(COMPILED)
+
+test-compiled: packages mtas compiled
+	cd $(COMPILED) && .venv/bin/python -c "import smtpguard.smtp.dialogue as d, sys; sys.exit(d.__file__.endswith('.py'))"
+	cd $(COMPILED) && .venv/bin/python -m pytest -m "not long and not interpreted" $(PROOF)
+
+# For hosts like this one; without a C compiler it is one for all hosts, and slower.
+wheel: $(VENV)/.development
+	$(BIN)/python -m build --no-isolation --wheel
 
 test-long: packages mtas $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports

@@ -250,10 +250,10 @@ def make_sinks(settings: Log) -> list[Sink]:
     return sinks
 
 
-def make_journal(settings: Log, sinks: list[Sink] | None = None, kind: type[Journal] = Journal) -> Journal:
+def make_journal(settings: Log, sinks: list[Sink] | None = None) -> Journal:
     """Return the journal that the settings ask for; names are not looked up yet."""
     sinks = make_sinks(settings) if sinks is None else sinks
-    return kind(sinks, settings.level, Style(settings.style), settings.format == "json", no_names)
+    return Journal(sinks, settings.level, Style(settings.style), settings.format == "json", no_names)
 
 
 def host_name() -> str:

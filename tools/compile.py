@@ -36,13 +36,6 @@ MODULES = (
     "net/places.py",
     "net/session.py",
     "net/wires.py",
-    "transport/connecting.py",
-    "transport/connection.py",
-    "transport/deadlines.py",
-    "transport/driving.py",
-    "transport/early.py",
-    "transport/on_socket.py",
-    "transport/ways.py",
 )
 C_SOURCES = ("smtp/_survey.c",)
 LEFT_OUT = ("survey.py",)  # chooses between C and Python

@@ -52,6 +52,8 @@ class Journal:
         self.level = level
         self.style = style
         self.find_name = find_name
+        self.service_elsewhere: Callable[[str, int], bool] | None = None
+        """Passes what is about the service on to who writes it for several processes; False if that cannot be."""
         self._sinks = sinks
         self._as_json = as_json
         self._waiting: set[SessionJournal] = set()
@@ -61,6 +63,9 @@ class Journal:
 
     def service(self, text: str, priority: int = syslog.LOG_INFO, event: str = "service") -> None:
         """Write about the service itself; always written."""
+        # A fault of our own ("internal") belongs to one process, and has to be written whatever happens to it.
+        if event == "service" and self.service_elsewhere is not None and self.service_elsewhere(text, priority):
+            return
         self.write(Line(Level.SERVICE, priority, event, text))
 
     def flush(self) -> None:

@@ -8,7 +8,6 @@ supervisor is gone, whatever it died of, transactions are finished and the worke
 from __future__ import annotations
 
 import socket
-import syslog
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config.settings import Settings
-from ..journal.journal import Journal, Sink
+from ..journal.journal import Sink
 from ..net.places import Places
 from ..service import Share, make_journal
 from . import channel
@@ -38,18 +37,6 @@ class Obeying(Protocol):
         """Let transactions finish; when it is called again, do not wait for them."""
 
 
-class WorkersJournal(Journal):
-    """What is about the service is written by the supervisor, once for all workers."""
-
-    say: Callable[[Said], bool] = staticmethod(lambda _said: False)
-    """Passes it on; False if that is not possible."""
-
-    def service(self, text: str, priority: int = syslog.LOG_INFO, event: str = "service") -> None:
-        # A fault of our own ("internal") belongs to one process, and has to be written whatever happens to it.
-        if event != "service" or not self.say(Said(priority, text)):
-            super().service(text, priority, event)
-
-
 @frozen
 class Worker:
     """What a worker is given by its supervisor."""
@@ -64,9 +51,9 @@ class Worker:
 
     def share(self, settings: Settings) -> Share:
         """Return what its service needs of it."""
-        journal = make_journal(settings.log, self.sinks, WorkersJournal)
-        assert isinstance(journal, WorkersJournal)
-        journal.say = partial(channel.report, self.supervisor)
+        journal = make_journal(settings.log, self.sinks)
+        # What is about the service is written by the supervisor, once for all workers.
+        journal.service_elsewhere = self._say
         return Share(
             journal,
             self.places,
@@ -79,6 +66,9 @@ class Worker:
     def obey(self, reactor: Any, service: Obeying, reload: Callable[[], None]) -> None:
         """Do from now on what the supervisor says."""
         reactor.addReader(_Ear(reactor, self.supervisor, service, reload))
+
+    def _say(self, text: str, priority: int) -> bool:
+        return channel.report(self.supervisor, Said(priority, text))
 
     def _report(self, what: Done) -> None:
         channel.report(self.supervisor, what)

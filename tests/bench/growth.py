@@ -57,7 +57,7 @@ def growth(bench: Bench) -> None:
 
 def _networks(bench: Bench) -> None:
     numbers: dict[str, list[float]] = {}
-    settings = bench.guard.settings + policies.NO_NAMES
+    settings = policies.NO_NAMES + bench.guard.settings
     with ExitStack() as stack:
         directory = stack.enter_context(folder())
         running = {}

@@ -41,7 +41,7 @@ def scale(bench: Bench) -> None:
             "large": policies.large(directory / "large.yaml", bench.counts.networks, bench.counts.rules),
         }
         running, starts = {}, {}
-        settings = bench.guard.settings + policies.NO_NAMES
+        settings = policies.NO_NAMES + bench.guard.settings
         for name, policy in made.items():
             behind = stack.enter_context(sink())
             began = perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -26,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the sdist, and with the wheel that was made of the sdist."""
     folder = tmp_path_factory.mktemp("dist")
-    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)], folder)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    run(command, folder, compiled="no")
     return folder
 
 
@@ -43,9 +45,12 @@ def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
-def run(command: list[str], folder: Path, status: int = 0) -> str:
-    """Run a command in `folder` and return its stdout; -P keeps the checkout out of sight."""
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def run(command: list[str], folder: Path, status: int = 0, compiled: str = "auto") -> str:
+    """Run a command in `folder` and return its stdout; `compiled` is what SMTPGUARD_COMPILE says."""
+    surroundings = {**os.environ, "SMTPGUARD_COMPILE": compiled}
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=surroundings
+    )
     assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -70,6 +75,7 @@ def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built
     info = f"smtpguard-{__version__}.dist-info"
     assert names - modules == {
         "smtpguard/py.typed",
+        "smtpguard/smtp/_survey.pyi",
         "smtpguard/demo/policy.yaml",
         *(f"smtpguard/policies/{name}.yaml" for name in SHIPPED),
         "twisted/plugins/smtpguard_dropin.py",
@@ -78,6 +84,23 @@ def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built
         f"{data}/smtpguard-transparent",
         *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")),
     }
+
+
+def test_a_compiled_wheel_is_for_this_platform_and_works(tmp_path: Path) -> None:
+    """The Python modules stay beside the compiled ones, for a Python that those do not fit."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    run(command, tmp_path, compiled="yes")
+    wheel = wheel_in(tmp_path)
+    assert not wheel.name.endswith("-any.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    ending = sysconfig.get_config_var("EXT_SUFFIX")
+    assert (site / f"smtpguard/smtp/_survey{ending}").exists()
+    assert (site / "smtpguard/smtp/dialogue.py").exists()
+    asked = "import smtpguard.smtp.dialogue as d; print(d.__file__)"
+    assert run([sys.executable, "-c", asked], site).strip() == str(site / f"smtpguard/smtp/dialogue{ending}")
+    assert "internal-vrfy.yaml: " in run([sys.executable, "-m", "smtpguard", "check"], site)
 
 
 def test_the_wheel_says_what_it_needs(built: Path) -> None:
@@ -108,6 +131,7 @@ def test_the_sdist_holds_what_tests_and_docs_need(built: Path) -> None:
         "policies/internal-vrfy.yaml",
         "systemd/smtpguard.service",
         "tests/packaging/test_wheel.py",
+        "tools/compile.py",
         "tools/debian-packages",
     } <= names
 
