@@ -203,6 +203,8 @@ class BackendSide:
     def _no_tls(self, fault: TlsFault) -> None:
         if self._shaking_hands:
             self._shaking_hands = False
+            if not self._leaving:
+                self.deadline = NEVER
             self._opening.handshake_failed()
             self._user.backend_refused(BackendFault(f"TLS: {fault.what}", b""))
 

@@ -10,6 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol, final
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+_log: Final = Logger()
+
 NEVER: Final = float("inf")
 TICK_SECONDS: Final = 0.5
 """Deadlines are looked at so often; the time-outs of RFC 5321 are minutes."""
@@ -62,7 +67,10 @@ class Deadlines:
         now = self._recently = self.now()
         for one in [one for one in self._timed if one.deadline <= now]:
             if one in self._timed:  # still, for whoever rang before may have let go of it
-                one.ring()
+                try:
+                    one.ring()
+                except Exception:  # noqa: BLE001 - the fault of one connection must not end the time-outs of all
+                    _log.failure("a time-out failed", failure=Failure())
         self._looks = bool(self._timed)
         if self._looks:
             self._clock.callLater(self.tick, self._look)

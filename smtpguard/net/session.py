@@ -219,8 +219,10 @@ class Session:
 
     def ring(self) -> None:
         """The deadline has passed."""
-        if self._closed:
+        if self._closed or self._dialogue.over:
             self.deadline = NEVER
+            if self._backend is not None:  # only if closing it has failed
+                self._backend.transport.abortConnection()
             self._client.transport.abortConnection()
         else:
             self._step(self._dialogue.timed_out)

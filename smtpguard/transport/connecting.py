@@ -39,6 +39,7 @@ class Attempt(Driven):
         failed: Failed,
     ) -> None:
         self._coroutine = self._waits_for = None  # what Driven begins with; there is one of these a session
+        self._given_up = False
         self._way = way
         self._deadlines = deadlines
         self._open: Opened | None = opened

@@ -25,9 +25,10 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
 class Driven:
     """A coroutine on its way; what it is for overrides `failed`."""
 
-    __slots__ = ("_coroutine", "_waits_for")
+    __slots__ = ("_coroutine", "_given_up", "_waits_for")
 
     def __init__(self) -> None:
+        self._given_up = False
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._waits_for: Any = None
 
@@ -51,6 +52,9 @@ class Driven:
             if not future.cancelled():
                 future.exception()  # else asyncio would say that nobody has asked
             return
+        if self._given_up:
+            self._let_go()
+            return
         del future  # it holds what is raised, which holds this frame
         self._coroutine = self._waits_for = None
         try:
@@ -59,7 +63,15 @@ class Driven:
             self.failed(error)
 
     def give_up(self) -> None:
-        """Go no further; `failed` is not called."""
+        """Go no further; `failed` is not called, but what has been opened by now may still say so.
+
+        In a later turn: where a connection has been made in this one and nobody told yet, uvloop still looks at
+        the handle that would be closed here, and crashes.
+        """
+        self._given_up = True
+        asyncio.get_running_loop().call_soon(self._let_go)
+
+    def _let_go(self) -> None:
         coroutine, self._coroutine = self._coroutine, None
         future, self._waits_for = self._waits_for, None
         if future is not None:

@@ -340,6 +340,7 @@ def test_yaml_that_is_refused_takes_no_more_memory_than_its_faults(text: str) ->
     tracemalloc.start()
     try:
         make_policy(text)
-        assert tracemalloc.get_traced_memory()[1] < 100 * len(text)
+        # A line of the third text has three faults, each with a text of its own.
+        assert tracemalloc.get_traced_memory()[1] < 120 * len(text)
     finally:
         tracemalloc.stop()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from smtpguard.net.deadlines import NEVER, Deadlines
 
@@ -61,6 +64,27 @@ def test_who_was_let_go_is_not_told() -> None:
     one.ring = ring_and_let_go  # type: ignore[method-assign]
     passed(clock, 3)
     assert (len(one.rang), other.rang) == (1, [])
+
+
+def test_a_fault_of_one_does_not_end_the_time_outs_of_others() -> None:
+    """It is logged, and that is all."""
+    clock = Clock()
+    deadlines = Deadlines(clock, shortest=2.0)
+    faulty, other = Waiting(deadlines), Waiting(deadlines)
+    for each, seconds in ((faulty, 1.0), (other, 2.0)):
+        deadlines.add(each)
+        each.deadline = deadlines.in_seconds(seconds)
+
+    def fail() -> None:
+        faulty.deadline = NEVER
+        raise ValueError("a fault of ours")
+
+    faulty.ring = fail  # type: ignore[method-assign]
+    seen: Any = [].append
+    globalLogPublisher.addObserver(seen)
+    passed(clock, 3)
+    globalLogPublisher.removeObserver(seen)
+    assert len(other.rang) == 1
 
 
 def test_without_anybody_there_is_no_timer() -> None:
