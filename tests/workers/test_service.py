@@ -97,7 +97,7 @@ def test_who_waits_in_the_queue_of_a_dead_worker_is_served_by_its_replacement(
     with workers_guard(tmp_path, server) as guard, ExitStack() as stack:
         dying, living = workers_of(guard)
         stack.enter_context(stopped(dying))
-        waiting = [stack.enter_context(Talk("127.0.0.1", guard.port, greet=False)) for _ in range(40)]
+        waiting = [stack.enter_context(Talk("127.0.0.1", guard.port, greet=False)) for _ in range(16)]
         wait_until(lambda: connections_of(living, guard.port), "the other one to serve some", 20)
         # Whoever has not been greeted by now waits for the one that is stopped.
         wait_until(lambda: greeted(waiting) == connections_of(living, guard.port), "those to be greeted", 20)
@@ -215,7 +215,7 @@ def test_clients_that_come_at_once_get_no_more_places_than_there_are(server: Rea
     with workers_guard(tmp_path, server, {"limits": {"sessions_per_address": 10}}) as guard:
         for _ in range(5):
             with ExitStack() as stack:
-                clients = [stack.enter_context(Talk("127.0.0.1", guard.port, greet=False)) for _ in range(40)]
+                clients = [stack.enter_context(Talk("127.0.0.1", guard.port, greet=False)) for _ in range(16)]
                 replies = [client.reply()[:4] for client in clients]
                 assert set(replies) <= {b"220 ", b"421 "}
                 # Two that ask for the last place at the same moment may both be turned away.
