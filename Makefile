@@ -70,12 +70,15 @@ fuzz-guided: $(VENV)/.development
 	$(BIN)/python -m tests.guided all --seconds $(SECONDS) --seed $(SEED)
 
 # What a session costs beside the peers; BENCH names figures and flags, all figures without it.
-bench: packages mtas $(VENV)/.development
-	$(BIN)/python -m tests.bench $(BENCH) --output build/bench.json
+# The compiled guard, which logs refusals and no more; BENCH takes further flags.
+MEASURED := --guard-tree $(COMPILED) --guard-settings 'log: {level: 6}'
+
+bench: packages mtas compiled
+	$(BIN)/python -m tests.bench $(MEASURED) $(BENCH) --output build/bench.json
 
 # The same and how cost grows, into docs/performance, with pictures, and tables in docs/performance.md.
-plots: packages mtas $(VENV)/.development
-	$(BIN)/python -m tests.bench --all $(BENCH) --output docs/performance/results.json
+plots: packages mtas compiled
+	$(BIN)/python -m tests.bench --all $(MEASURED) $(BENCH) --output docs/performance/results.json
 	$(BIN)/python -m tests.bench.plots docs/performance/results.json docs/performance
 	$(BIN)/python -m tests.bench.quoting docs/performance/results.json docs/performance.md
 

@@ -22,7 +22,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Each on the way of a command or of a reply; others would gain nothing that could be measured.
+# Each is on the way of a command or of a reply.  None may hold a class whose base is a library's: mypyc, which does
+# not read libraries here, would take it for a class without a base, and the interpreter would crash (net/factories.py
+# stands apart for that).  Nor may interpreted code derive from a class in here.  The transport is left out: compiled,
+# its ended connections leave cycles behind (tests/transport/test_leftovers.py).
 PACKAGES = ("smtp", "journal")
 MODULES = (
     "policy/networks.py",
