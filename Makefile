@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes
 
 # What the tests run.  libsasl2-modules: AUTH PLAIN and LOGIN of sendmail; libnet-ssleay-perl: TLS of swaks;
-# haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze; gcc: compiles
-# what tools/compile.py says.
+# haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze and
+# systemd-socket-activate; gcc: compiles what tools/compile.py says; prometheus: promtool; chromium: looks at the
+# status page; redis-server: guards that count together; rsyslog, logrotate, fail2ban: read what the guard logs.
 DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks libnet-ssleay-perl nmap haproxy \
-	util-linux mount hostname iproute2 systemd gcc libc6-dev
+	util-linux mount hostname iproute2 systemd gcc libc6-dev prometheus chromium redis-server rsyslog logrotate fail2ban
 
 # Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.  nginx: its mail proxy, for
 # tests/bench; installed, it would be a web server that runs.

@@ -1,0 +1,1 @@
+"""What clients have done, gathered over sessions and processes: limits, bans, incidents."""

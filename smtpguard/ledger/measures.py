@@ -1,0 +1,50 @@
+"""Measures: what follows for a client from what it did.
+
+Contract: values without I/O.  A measure stands against a key, the text of an address or of a prefix
+(`192.0.2.7`, `2001:db8:1:2::/64`), until a moment; of several the hardest counts.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from attrs import frozen
+
+
+class Hardness(Enum):
+    """What is done; the steps of a ladder in a policy."""
+
+    DELAY = "delay"
+    """Each of its commands waits."""
+    CLOSE = "close"
+    """Its sessions, and each new one, get a 421."""
+    BAN = "ban"
+    """The same, for a time that the policy says, on all guards that count together, and after a restart."""
+
+
+@frozen
+class Measure:
+    """What stands against one client, or prefix."""
+
+    hardness: Hardness
+    key: str
+    until: float
+    """Seconds since 1970."""
+    limit: str
+    """The name of the limit that was crossed; `operator` where a person asked for it."""
+    since: float
+    seconds: float = 0.0
+    """For DELAY: how long each command waits."""
+    count: int = 0
+    """How much had been counted."""
+
+    def as_row(self) -> list[Any]:
+        """Return what JSON can carry."""
+        return [self.hardness.value, self.key, self.until, self.limit, self.since, self.seconds, self.count]
+
+    @staticmethod
+    def from_row(row: list[Any]) -> Measure:
+        """Read it back; raises ValueError or TypeError on anything else."""
+        hardness, *rest = row
+        return Measure(Hardness(hardness), *rest)

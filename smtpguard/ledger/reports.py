@@ -1,0 +1,93 @@
+"""What a process that serves tells the one place that keeps the ledger, and what it is told.
+
+Contract: values without I/O, as JSON where they cross between processes (smtpguard.workers.clerk).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from attrs import Factory, frozen
+
+from .deeds import Deed
+from .measures import Measure
+
+REPORT_SECONDS: Final = 1.0
+"""Between reports; deeds go at once where a limit needs them (smtpguard.ledger.gate)."""
+DEEDS_A_REPORT: Final = 100
+"""More go with the next one: a message between processes has a length."""
+LIVE_SESSIONS: Final = 100
+"""Sessions that a report describes, the longest ones; a table of more is nobody's to read."""
+
+
+@frozen
+class LiveSession:
+    """A session as the status shows it."""
+
+    id: str
+    address: str
+    listener: str
+    seconds: float
+    state: str
+    """What is waited for (smtpguard.smtp.phases.Phase)."""
+    backend: str = ""
+    tls: bool = False
+    commands: int = 0
+
+
+@frozen
+class Report:
+    """What one process that serves has to tell."""
+
+    worker: int
+    """From 0."""
+    deeds: tuple[Deed, ...] = ()
+    counts: dict[str, float] = Factory(dict)
+    """What was counted since the last report (smtpguard.metrics)."""
+    sessions: int = 0
+    """Sessions now."""
+    live: tuple[LiveSession, ...] = ()
+    backends: tuple[dict[str, Any], ...] = ()
+    """As smtpguard.net.pool tells of them."""
+    lifted: tuple[str, ...] = ()
+
+    def to_json(self) -> bytes:
+        """Return the form that goes from process to process."""
+        live = [[s.id, s.address, s.listener, s.seconds, s.state, s.backend, s.tls, s.commands] for s in self.live]
+        deeds = [deed.as_row() for deed in self.deeds]
+        row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, self.lifted]
+        return json.dumps(row, separators=(",", ":")).encode("ascii")
+
+    @staticmethod
+    def from_json(octets: bytes) -> Report:
+        """Read it back; raises ValueError or TypeError on anything else."""
+        worker, deeds, counts, sessions, live, backends, lifted = json.loads(octets)
+        return Report(
+            worker,
+            tuple(map(Deed.from_row, deeds)),
+            counts,
+            sessions,
+            tuple(LiveSession(*row) for row in live),
+            tuple(backends),
+            tuple(lifted),
+        )
+
+
+@frozen
+class Orders:
+    """What all processes that serve are told: what stands from now on, and what no longer does."""
+
+    measures: tuple[Measure, ...] = ()
+    lifted: tuple[str, ...] = ()
+    """Keys."""
+
+    def to_json(self) -> bytes:
+        """Return the form that goes from process to process."""
+        return json.dumps([[one.as_row() for one in self.measures], self.lifted], separators=(",", ":")).encode("ascii")
+
+    @staticmethod
+    def from_json(octets: bytes) -> Orders:
+        """Read it back; raises ValueError or TypeError on anything else."""
+        measures, lifted = json.loads(octets)
+        return Orders(tuple(map(Measure.from_row, measures)), tuple(lifted))
