@@ -111,6 +111,16 @@ class SessionJournal:
         self._named = False
         self._held: list[Callable[[Client], Line]] = []
 
+    @property
+    def id(self) -> str:
+        """The session's, as all its lines have it."""
+        return self._id
+
+    @property
+    def peer(self) -> Peer:
+        """The client's address."""
+        return self._client.peer
+
     def judged(self, event: Judged) -> None:
         self._write(
             Level.COMMAND if not lines.is_probe(event) else Level.ATTACK, lambda c: lines.judged(event, c, self._style)

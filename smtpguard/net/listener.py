@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..config.settings import Settings
@@ -21,14 +22,18 @@ from ..policy.networks import Peer
 from ..policy.rules import Policy
 from ..smtp.answers import Closing
 from ..smtp.dialogue import Dialogue
+from ..smtp.effects import Note
 from ..smtp.replies import Reply
 from ..smtp.terms import Terms
 from ..smtp.verdict import Facts
 from .backend import Attempt, Client
 from .client import ClientSide, Doorway
 from .deadlines import Deadlines
+from .observing import Observer
 from .places import OwnPlaces, Places
 from .session import Session
+
+_log: Final = Logger()
 
 
 class Connector(Protocol):
@@ -59,6 +64,7 @@ class Reception:
         """Set while no mail server may be used; the text is for the log."""
         self.backend_away: Callable[[bool], None] = lambda _gone: None
         """Told when a session got no connection to the backend (True), or lost one in the middle (False)."""
+        self.observers: list[Observer] = []
         self.journal = journal
         self.closing = Closing(host)
         self.header_seconds = settings.timeouts.proxy_header
@@ -87,6 +93,8 @@ class Reception:
         if not silent or self._places.connections() <= self._limits.sessions:
             return True
         self.journal_for(side.address).turned_away(f"{self._limits.sessions} connections (limits.sessions)")
+        for observer in self.observers:
+            self._tell(observer.turned_away, side.address, "connections")
         side.abort()
         return False
 
@@ -105,44 +113,47 @@ class Reception:
         return self.journal.session(self._ids.next(), peer)
 
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
-        if self.closed_because is not None:
-            self._turn_away(side, journal, self.closing.unavailable, self.closed_because)
-            return False
         peer = client.peer
+        if self.closed_because is not None:
+            self._turn_away(side, journal, self.closing.unavailable, self.closed_because, "unavailable")
+            return False
         self._places.take(peer)
         too_many = self._no_room(peer)
         if too_many is not None:
             self._places.give_back(peer)
-            self._turn_away(side, journal, self.closing.busy, too_many)
+            self._turn_away(side, journal, self.closing.busy, *too_many)
             return False
         self._place_of[side] = peer
         return True
 
-    def _turn_away(self, side: ClientSide, journal: SessionJournal, reply: Reply, why: str) -> None:
+    def _turn_away(self, side: ClientSide, journal: SessionJournal, reply: Reply, why: str, reason: str) -> None:
+        """Say so to the client, the log (`why`) and the observers (`reason`, of TURNED_AWAY)."""
         journal.turned_away(why)
+        for observer in self.observers:
+            self._tell(observer.turned_away, journal.peer, reason)
         if not side.doorway.implicit or side.speaks_tls:
             side.transport.write(reply.octets)
         side.leave()
 
-    def _no_room(self, peer: Peer) -> str | None:
-        """Return why there is no place for this client, which has taken one."""
+    def _no_room(self, peer: Peer) -> tuple[str, str] | None:
+        """Return why there is no place for this client, which has taken one: for the log, and of TURNED_AWAY."""
         taken, of_one = self._places.taken(), self._limits.sessions_per_address
         if taken > self._limits.sessions:
-            return f"{self._limits.sessions} sessions (limits.sessions)"
+            return f"{self._limits.sessions} sessions (limits.sessions)", "sessions"
         if (
             taken > of_one  # else no address has more
             and peer.family
             and self._places.taken_by(peer) > of_one
             and not self._policy.is_internal(peer)
         ):
-            return f"{of_one} sessions from one address (limits.sessions_per_address)"
+            return f"{of_one} sessions from one address (limits.sessions_per_address)", "sessions_per_address"
         return None
 
     # -- the session ---------------------------------------------------------------------------------
 
     def session_for(self, side: ClientSide, client: Client, journal: SessionJournal, facts: Facts) -> Session | None:
         if self.closed_because is not None:  # since it was admitted, while it shook hands
-            self._turn_away(side, journal, self.closing.unavailable, self.closed_because)
+            self._turn_away(side, journal, self.closing.unavailable, self.closed_because, "unavailable")
             return None
         self.arriving.discard(side)
         peer, label = client.peer, side.doorway.label
@@ -152,14 +163,28 @@ class Reception:
             Dialogue(self._policy.judge_for(peer, label), self.closing, terms, facts), journal, self, side
         )
         self.sessions.add(session)
+        for observer in self.observers:
+            self._tell(observer.began, session, label)
         session.begin(client)
         return session
 
     def connect(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
         return self._backend.begin(user, client, failed)
 
-    def ended(self, session: Session) -> None:
+    def noted(self, session: Session, note: Note) -> None:
+        for observer in self.observers:
+            self._tell(observer.noted, session, note)
+
+    def ended(self, session: Session, counts: dict[bytes, list[int]], seconds: float) -> None:
         self.sessions.discard(session)
+        for observer in self.observers:
+            self._tell(observer.ended, session, counts, seconds)
+
+    def _tell(self, tell: Callable[..., None], *what: object) -> None:
+        try:
+            tell(*what)
+        except Exception:  # noqa: BLE001 - our bug, and no session's fault
+            _log.failure("an observer failed", failure=Failure())
 
     def _terms_for(self, peer: Peer, doorway: Doorway) -> Terms:
         """Return the terms of a client, which are the same for all that no network tells apart."""

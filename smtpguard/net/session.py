@@ -85,8 +85,11 @@ class Surroundings(Protocol):
     def backend_away(self, gone: bool) -> None:
         """No connection to the backend could be made (True), or it broke in the middle (False)."""
 
-    def ended(self, session: Session) -> None:
-        """The session is over and its client is gone."""
+    def noted(self, session: Session, note: Note) -> None:
+        """Something happened that the log may tell."""
+
+    def ended(self, session: Session, counts: dict[bytes, list[int]], seconds: float) -> None:
+        """The session is over and its client is gone; `counts` is of smtpguard.smtp.tally."""
 
 
 @final
@@ -136,6 +139,22 @@ class Session:
         self._delay: Any = None
         self.deadline = NEVER
         """See deadlines.py."""
+
+    @property
+    def journal(self) -> SessionJournal:
+        """Its part of the log, which knows its id and its client."""
+        return self._journal
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """What it is about."""
+        return self._dialogue
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        lasted: float = self._deadlines.now() - self._began
+        return lasted
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -296,6 +315,7 @@ class Session:
             journal.uninspected()
         else:
             journal.backend_fault(note)
+        self._shared.noted(self, note)
 
     def _delay_over(self) -> None:
         self._delay = None
@@ -335,8 +355,9 @@ class Session:
     def _finish(self) -> None:
         dialogue = self._dialogue
         self._deadlines.discard(self)
-        self._journal.ended(dialogue.tally.by_verb, self._deadlines.now() - self._began, dialogue.cut_short)
-        self._shared.ended(self)
+        counts, seconds = dialogue.tally.by_verb, self._deadlines.now() - self._began
+        self._journal.ended(counts, seconds, dialogue.cut_short)
+        self._shared.ended(self, counts, seconds)
 
     # -- time --------------------------------------------------------------------------------------
 

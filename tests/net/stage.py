@@ -26,6 +26,7 @@ from smtpguard.policy.networks import Peer
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
+from smtpguard.smtp.effects import Note
 from smtpguard.smtp.terms import Terms
 from smtpguard.smtp.verdict import Facts
 from tests.smtp.table import perimeter, policy
@@ -133,7 +134,10 @@ class Stage:
     def backend_away(self, gone: bool) -> None:
         """Nobody asks the backend."""
 
-    def ended(self, session: Session) -> None:
+    def noted(self, session: Session, note: Note) -> None:
+        """Nobody observes."""
+
+    def ended(self, session: Session, counts: dict[bytes, list[int]], seconds: float) -> None:
         self.ends += 1
 
     def greet(self) -> None:
