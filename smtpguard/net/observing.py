@@ -1,7 +1,7 @@
 """Who is told of what happens in sessions: metrics, limits, incidents.
 
-Contract: an `Observer` is told in the turn in which it happens, in order, and makes nothing wait.  What it raises is our
-bug: it is logged (smtpguard.net.listener), and the session goes on.
+Contract: an `Observer` is told in the turn in which it happens, in order, and makes nothing wait.  What it raises is
+our bug: it is logged (smtpguard.net.listener), and the session goes on.
 """
 
 from __future__ import annotations
@@ -33,4 +33,4 @@ class Observer(Protocol):
 
 TURNED_AWAY: Final = frozenset({"sessions", "sessions_per_address", "unavailable", "limit", "untrusted", "connections"})
 """Reasons, as metrics have them for a label: `limits.sessions`, `limits.sessions_per_address`, no mail server that may
-be used, a limit of the policy, a PROXY header that is not to be believed, `limits.sessions` before there is a client."""
+be used, a limit of the policy, a PROXY header that is not believed, `limits.sessions` before there is a client."""
