@@ -50,19 +50,22 @@ class Report:
     live: tuple[LiveSession, ...] = ()
     backends: tuple[dict[str, Any], ...] = ()
     """As smtpguard.net.pool tells of them."""
-    lifted: tuple[str, ...] = ()
+    closed_because: str = ""
+    """Why clients are turned away at present; empty if they are not."""
+    lost: int = 0
+    """Lines of the log that could not be written, since the process began."""
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""
         live = [[s.id, s.address, s.listener, s.seconds, s.state, s.backend, s.tls, s.commands] for s in self.live]
         deeds = [deed.as_row() for deed in self.deeds]
-        row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, self.lifted]
+        row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, self.closed_because, self.lost]
         return json.dumps(row, separators=(",", ":")).encode("ascii")
 
     @staticmethod
     def from_json(octets: bytes) -> Report:
         """Read it back; raises ValueError or TypeError on anything else."""
-        worker, deeds, counts, sessions, live, backends, lifted = json.loads(octets)
+        worker, deeds, counts, sessions, live, backends, closed_because, lost = json.loads(octets)
         return Report(
             worker,
             tuple(map(Deed.from_row, deeds)),
@@ -70,7 +73,8 @@ class Report:
             sessions,
             tuple(LiveSession(*row) for row in live),
             tuple(backends),
-            tuple(lifted),
+            closed_because,
+            lost,
         )
 
 

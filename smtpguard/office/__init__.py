@@ -1,0 +1,1 @@
+"""The one place of a service that knows what all of its processes do."""

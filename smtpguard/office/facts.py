@@ -1,0 +1,92 @@
+"""What a service is and has been told to be, as the status shows it.
+
+Contract: values that JSON can carry, since with workers they come from the supervisor
+(smtpguard.workers.clerk).  The status document, of which `smtpguard status`, /status.json and the status page are made, is
+put together in status.py.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import Factory, asdict, frozen
+
+
+@frozen
+class PolicyFacts:
+    """The policy that new sessions get."""
+
+    path: str
+    version: str
+    """A short hash of the file's content."""
+    loaded: float
+    """Seconds since 1970."""
+    rules: int = 0
+    tests: int = 0
+
+
+@frozen
+class ReloadFacts:
+    """The last reload."""
+
+    at: float
+    ok: bool
+    faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@frozen
+class ListenerFacts:
+    """One listener."""
+
+    name: str
+    endpoint: str
+    address: str
+
+
+@frozen
+class ProcessFacts:
+    """One process that serves."""
+
+    name: str
+    pid: int
+    since: float
+    state: str
+    """`serving`, `starting`, `retiring`."""
+
+
+@frozen
+class Facts:
+    """All of it."""
+
+    policy: PolicyFacts
+    reload: ReloadFacts | None = None
+    listeners: tuple[ListenerFacts, ...] = ()
+    processes: tuple[ProcessFacts, ...] = ()
+    stopping: bool = False
+    started: float = 0.0
+    pid: int = 0
+    rules: tuple[str, ...] = Factory(tuple)
+    """The rules of the policy, by name, so that those that never matched are shown, too."""
+
+    def to_json(self) -> bytes:
+        """Return the form that goes from process to process."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode("ascii")
+
+    @staticmethod
+    def from_json(octets: bytes) -> Facts:
+        """Read it back; raises ValueError, TypeError or KeyError on anything else."""
+        data: dict[str, Any] = json.loads(octets)
+        reload = data.pop("reload")
+        return Facts(
+            PolicyFacts(**data.pop("policy")),
+            None if reload is None else ReloadFacts(**{**reload, **_tuples(reload, "faults", "warnings")}),
+            tuple(ListenerFacts(**one) for one in data.pop("listeners")),
+            tuple(ProcessFacts(**one) for one in data.pop("processes")),
+            **{**data, "rules": tuple(data["rules"])},
+        )
+
+
+def _tuples(data: dict[str, Any], *keys: str) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(data[key]) for key in keys}
