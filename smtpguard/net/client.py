@@ -120,6 +120,11 @@ class ClientSide:
         self._timer: IDelayedCall | None = None
 
     @property
+    def label(self) -> str:
+        """The listener's."""
+        return self.doorway.label
+
+    @property
     def speaks_tls(self) -> bool:
         """True if what is written now goes through TLS."""
         return self._secure is not None and self._secure.engine.established

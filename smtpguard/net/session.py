@@ -49,6 +49,10 @@ class Secureable(Protocol):
 
     transport: Any
 
+    @property
+    def label(self) -> str:
+        """The listener's."""
+
     def begin_tls(self) -> None:
         """Begin TLS; `Session.client_secured` or `client_insecure` follows."""
 
@@ -68,6 +72,9 @@ class Backend(Protocol):
     def leave(self, seconds: float) -> None:
         """Close, in order if it reads what it was sent, and otherwise after `seconds`."""
 
+    def broke_off(self) -> None:
+        """It was lost in the middle of the session."""
+
 
 class Surroundings(Protocol):
     """What the sessions of one service share (listener.py)."""
@@ -82,8 +89,8 @@ class Surroundings(Protocol):
     def connect(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
         """Connect to the backend, or say `failed`, perhaps at once."""
 
-    def backend_away(self, gone: bool) -> None:
-        """No connection to the backend could be made (True), or it broke in the middle (False)."""
+    def backend_away(self) -> None:
+        """No connection to the backend could be made."""
 
     def noted(self, session: Session, note: Note) -> None:
         """Something happened that the log may tell."""
@@ -151,6 +158,11 @@ class Session:
         return self._dialogue
 
     @property
+    def listener(self) -> str:
+        """The label of the listener that the client came to."""
+        return self._client.label
+
+    @property
     def seconds(self) -> float:
         """How long it has lasted."""
         lasted: float = self._deadlines.now() - self._began
@@ -175,7 +187,7 @@ class Session:
         if not self._dialogue.over:  # else it was given up
             self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
             if not failure.check(Unshowable, ConnectBindError, NoPortLeft):  # these are about this one client
-                self._shared.backend_away(True)
+                self._shared.backend_away()
             self._step(self._dialogue.backend_unreachable)
 
     def backend_refused(self, fault: BackendFault) -> None:
@@ -218,11 +230,11 @@ class Session:
         self._perform(effects)
 
     def backend_lost(self) -> None:
-        self._backend = None
+        backend, self._backend = self._backend, None
         if not self._dialogue.over:
             self._step(self._dialogue.backend_lost)
-            if self._dialogue.broken_off:
-                self._shared.backend_away(False)
+            if self._dialogue.broken_off and backend is not None:
+                backend.broke_off()
 
     def drain(self) -> None:
         """End as soon as no transaction is in progress."""

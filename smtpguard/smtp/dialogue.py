@@ -74,6 +74,11 @@ class Dialogue(Ends):
         return self.phase is Phase.TUNNEL
 
     @property
+    def encrypted(self) -> bool:
+        """True if the client speaks TLS, up to the guard."""
+        return self._known.facts.tls
+
+    @property
     def hungry(self) -> bool:
         """False while more input waits than may; the shell then stops reading the client."""
         return len(self._intake) < self._terms.bounds.queue

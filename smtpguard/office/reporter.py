@@ -1,0 +1,137 @@
+"""What a process that serves tells the office, and does as it is told.
+
+Contract: a report each second, whether there is anything to tell or not, so that the office knows who is alive; and one
+at once when the gate has banned somebody.  What could not be told is told with the next report.  Nothing waits: whoever
+takes the reports says False if there was no room.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+
+from ..ledger.deeds import Deed
+from ..ledger.measures import Measure
+from ..ledger.reports import DEEDS_A_REPORT, LIVE_SESSIONS, REPORT_SECONDS, LiveSession, Report
+from ..net.session import Session
+
+LIVE_EVERY: Final = 5
+"""Reports: only each fifth describes sessions, since to look at thousands takes milliseconds."""
+DEEDS_HELD: Final = 2000
+"""Deeds that wait to be told; older ones are dropped, since limits have counted them here already.  Some 600 kB."""
+MEASURES_HELD: Final = 1000
+"""The same for bans; about 200 kB."""
+
+
+class Serving(Protocol):
+    """What serves (smtpguard.net.listener.Reception), as far as it is reported on."""
+
+    sessions: set[Session]
+    closed_because: str | None
+
+
+class Reporter:
+    """Of one process."""
+
+    def __init__(
+        self,
+        clock: Any,
+        number: int,
+        serving: Serving,
+        counts: Callable[[], dict[str, float]],
+        backends: Callable[[], Sequence[Mapping[str, Any]]],
+        tell: Callable[[Report], bool],
+        lost: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`clock` is an IReactorTime, `number` the process's, from 0.
+
+        `counts` takes what was counted since it was called last; `tell` passes a report on, and says whether it could.
+        """
+        self._clock = clock
+        self._number = number
+        self._serving = serving
+        self._take_counts = counts
+        self._backends = backends
+        self._tell = tell
+        self._lost = lost
+        self._deeds: deque[Deed] = deque(maxlen=DEEDS_HELD)
+        self._measures: deque[Measure] = deque(maxlen=MEASURES_HELD)
+        self._counts: dict[str, float] = {}
+        self._live: tuple[LiveSession, ...] = ()
+        self._until_live = 0
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Report from now on."""
+        self._each_second()
+
+    def stop(self) -> None:
+        """Report for the last time."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self.report()
+
+    def did(self, deeds: Iterable[Deed]) -> None:
+        """Tell of these with the next report."""
+        self._deeds.extend(deeds)
+
+    def banned(self, measures: Sequence[Measure]) -> None:
+        """The gate has banned somebody: the others are to know at once."""
+        self._measures.extend(measures)
+        self.report()
+
+    def report(self) -> None:
+        """Report now."""
+        deeds = [self._deeds.popleft() for _ in range(min(DEEDS_A_REPORT, len(self._deeds)))]
+        measures = tuple(self._measures)
+        for name, amount in self._take_counts().items():
+            self._counts[name] = self._counts.get(name, 0) + amount
+        report = Report(
+            self._number,
+            tuple(deeds),
+            self._counts,
+            len(self._serving.sessions),
+            self._live,
+            tuple(map(dict, self._backends())),
+            closed_because=self._serving.closed_because or "",
+            lost=self._lost(),
+            measures=measures,
+        )
+        if self._tell(report):
+            self._counts = {}
+            self._measures.clear()
+        else:
+            self._deeds.extendleft(reversed(deeds))
+
+    def _each_second(self) -> None:
+        if self._until_live == 0:
+            self._until_live = LIVE_EVERY
+            self._live = tuple(map(_live, heapq.nlargest(LIVE_SESSIONS, self._serving.sessions, key=_age)))
+        self._until_live -= 1
+        self.report()
+        self._timer = self._clock.callLater(REPORT_SECONDS, self._each_second)
+
+
+def _age(session: Session) -> float:
+    return session.seconds
+
+
+def _live(session: Session) -> LiveSession:
+    dialogue = session.dialogue
+    return LiveSession(
+        session.journal.id,
+        session.journal.peer.text,
+        session.listener,
+        round(session.seconds, 1),
+        dialogue.phase.value,
+        "",
+        dialogue.encrypted,
+        sum(pair[1] for pair in dialogue.tally.by_verb.values()),
+    )
+
+
