@@ -6,21 +6,11 @@ Contract: values without I/O.  A measure stands against a key, the text of an ad
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any
 
 from attrs import frozen
 
-
-class Hardness(Enum):
-    """What is done; the steps of a ladder in a policy."""
-
-    DELAY = "delay"
-    """Each of its commands waits."""
-    CLOSE = "close"
-    """Its sessions, and each new one, get a 421."""
-    BAN = "ban"
-    """The same, for a time that the policy says, on all guards that count together, and after a restart."""
+from ..policy.limits import Hardness as Hardness
 
 
 @frozen

@@ -41,7 +41,7 @@ class Report:
     """What one process that serves has to tell."""
 
     worker: int
-    """From 0."""
+    """Its process id."""
     deeds: tuple[Deed, ...] = ()
     counts: dict[str, float] = Factory(dict)
     """What was counted since the last report (smtpguard.metrics)."""
@@ -54,18 +54,26 @@ class Report:
     """Why clients are turned away at present; empty if they are not."""
     lost: int = 0
     """Lines of the log that could not be written, since the process began."""
+    measures: tuple[Measure, ...] = ()
+    """What it decided by itself since the last report: bans are kept, and told to the others."""
+    relay_check: str = "serve"
+    """What the relay check says is to be done with clients (smtpguard.net.relay_watch.Standing)."""
+    standing: dict[str, int] = Factory(dict)
+    """How many measures stand here, by the name of their limit."""
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""
         live = [[s.id, s.address, s.listener, s.seconds, s.state, s.backend, s.tls, s.commands] for s in self.live]
         deeds = [deed.as_row() for deed in self.deeds]
-        row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, self.closed_because, self.lost]
+        measures = [one.as_row() for one in self.measures]
+        about = [self.closed_because, self.lost, measures, self.relay_check, self.standing]
+        row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, *about]
         return json.dumps(row, separators=(",", ":")).encode("ascii")
 
     @staticmethod
     def from_json(octets: bytes) -> Report:
         """Read it back; raises ValueError or TypeError on anything else."""
-        worker, deeds, counts, sessions, live, backends, closed_because, lost = json.loads(octets)
+        worker, deeds, counts, sessions, live, backends, closed_because, lost, measures, *rest = json.loads(octets)
         return Report(
             worker,
             tuple(map(Deed.from_row, deeds)),
@@ -75,6 +83,8 @@ class Report:
             tuple(backends),
             closed_because,
             lost,
+            tuple(map(Measure.from_row, measures)),
+            *rest,
         )
 
 

@@ -1,16 +1,22 @@
 """What a service is and has been told to be, as the status shows it.
 
-Contract: values that JSON can carry, since with workers they come from the supervisor
-(smtpguard.workers.clerk).  The status document, of which `smtpguard status`, /status.json and the status page are made, is
-put together in status.py.
+Contract: values that JSON can carry, since with workers they come from the supervisor (smtpguard.workers.clerk).  The
+status document is put together in status.py.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
-from attrs import Factory, asdict, frozen
+from attrs import asdict, frozen
+
+from ..net.configuration import Configuration
+from ..net.reloading import LastReload
+
+FAULTS_TOLD: Final = 20
+"""Of a reload; the log has all of them."""
 
 
 @frozen
@@ -67,8 +73,6 @@ class Facts:
     stopping: bool = False
     started: float = 0.0
     pid: int = 0
-    rules: tuple[str, ...] = Factory(tuple)
-    """The rules of the policy, by name, so that those that never matched are shown, too."""
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""
@@ -84,9 +88,36 @@ class Facts:
             None if reload is None else ReloadFacts(**{**reload, **_tuples(reload, "faults", "warnings")}),
             tuple(ListenerFacts(**one) for one in data.pop("listeners")),
             tuple(ProcessFacts(**one) for one in data.pop("processes")),
-            **{**data, "rules": tuple(data["rules"])},
+            **data,
         )
 
 
 def _tuples(data: dict[str, Any], *keys: str) -> dict[str, tuple[str, ...]]:
     return {key: tuple(data[key]) for key in keys}
+
+
+def facts_of(
+    configuration: Configuration,
+    reload: LastReload | None,
+    listeners: Sequence[str],
+    processes: Sequence[ProcessFacts],
+    started: float,
+    pid: int,
+    stopping: bool = False,
+) -> Facts:
+    """Return the facts of a service; `listeners` are the addresses where it listens, in the order of the settings."""
+    policy, settings = configuration.policy, configuration.settings
+    return Facts(
+        PolicyFacts(policy.path, policy.version, configuration.loaded_at, policy.rules, len(policy.tests)),
+        None
+        if reload is None
+        else ReloadFacts(reload.at, reload.ok, reload.faults[:FAULTS_TOLD], reload.warnings[:FAULTS_TOLD]),
+        tuple(
+            ListenerFacts(section.label, section.endpoint, address)
+            for section, address in zip(settings.listen, listeners, strict=False)
+        ),
+        tuple(processes),
+        stopping,
+        started,
+        pid,
+    )

@@ -8,8 +8,10 @@ takes the reports says False if there was no room.
 from __future__ import annotations
 
 import heapq
+import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -40,22 +42,24 @@ class Reporter:
     def __init__(
         self,
         clock: Any,
-        number: int,
         serving: Serving,
         counts: Callable[[], dict[str, float]],
         backends: Callable[[], Sequence[Mapping[str, Any]]],
+        relay_check: Callable[[], str],
         tell: Callable[[Report], bool],
         lost: Callable[[], int] = lambda: 0,
+        standing: Callable[[], dict[str, int]] = dict,
     ) -> None:
-        """`clock` is an IReactorTime, `number` the process's, from 0.
+        """`clock` is an IReactorTime.
 
         `counts` takes what was counted since it was called last; `tell` passes a report on, and says whether it could.
         """
         self._clock = clock
-        self._number = number
+        self._standing = standing
         self._serving = serving
         self._take_counts = counts
         self._backends = backends
+        self._relay_check = relay_check
         self._tell = tell
         self._lost = lost
         self._deeds: deque[Deed] = deque(maxlen=DEEDS_HELD)
@@ -92,21 +96,33 @@ class Reporter:
         for name, amount in self._take_counts().items():
             self._counts[name] = self._counts.get(name, 0) + amount
         report = Report(
-            self._number,
+            os.getpid(),
             tuple(deeds),
             self._counts,
             len(self._serving.sessions),
             self._live,
-            tuple(map(dict, self._backends())),
+            tuple(self._backends_now()),
             closed_because=self._serving.closed_because or "",
             lost=self._lost(),
             measures=measures,
+            relay_check=self._relay_check(),
+            standing=self._standing(),
         )
         if self._tell(report):
             self._counts = {}
             self._measures.clear()
         else:
             self._deeds.extendleft(reversed(deeds))
+
+    def _backends_now(self) -> Iterator[dict[str, Any]]:
+        """Yield what the pool tells, with moments in place of spans, since it takes a while until it is read."""
+        now = time.time()
+        for one in self._backends():
+            told = dict(one)
+            told["since"] = now - told.pop("for_seconds")
+            seconds = told.pop("next_try_seconds")
+            told["next_try"] = None if seconds is None else now + seconds
+            yield told
 
     def _each_second(self) -> None:
         if self._until_live == 0:
@@ -133,5 +149,3 @@ def _live(session: Session) -> LiveSession:
         dialogue.encrypted,
         sum(pair[1] for pair in dialogue.tally.by_verb.values()),
     )
-
-

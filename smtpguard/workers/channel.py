@@ -26,8 +26,16 @@ class Order(Enum):
     """Stop listening, let transactions finish, end."""
     CUT_OFF = b"cut off"
     """The same, and do not wait for them."""
+    SERVE = b"serve"
+    """Listen: the answer to PREPARED."""
+    RETIRE = b"retire"
+    """Stop listening, and end when the last session has ended."""
+    PING = b"ping"
+    """Say that you are alive."""
+    REOPEN = b"reopen"
+    """Open the files of the log again."""
     RELOAD = b"reload"
-    """Read certificates again, and ask the backend again."""
+    """To the clerk: read the configuration again, which the supervisor has found to be right."""
 
 
 @frozen
@@ -41,13 +49,35 @@ class Said:
 class Done(Enum):
     """What the worker has come to."""
 
+    PREPARED = b"prepared"
+    """It could serve, and waits to be told."""
     READY = b"ready"
     """It serves."""
-    RELOADED = b"reloaded"
-    """It shows the certificates that were read last."""
+    RETIRED = b"retired"
+    """It listens no more."""
+    ALIVE = b"alive"
+    """The answer to PING."""
 
 
-Report = Done | Said
+@frozen
+class Shut:
+    """Why the worker turns clients away; empty if it does not."""
+
+    why: str
+
+
+@frozen
+class Told:
+    """What is passed on as it is: facts for the clerk, the clerk's orders for workers (smtpguard.ledger.reports)."""
+
+    octets: bytes
+
+
+Report = Done | Said | Shut | Told
+_SHUT: Final = b"="
+"""Begins the form of Shut; no other one begins so."""
+_JSON: Final = (b"[", b"{")
+"""Begin what is passed on."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -66,20 +96,36 @@ def order(worker: socket.socket, what: Order) -> None:
 
 def report(supervisor: socket.socket, what: Report) -> bool:
     """Tell the supervisor; False if that was not possible."""
-    octets = what.value if isinstance(what, Done) else f"{what.priority} {what.text}".encode("utf-8", "surrogateescape")
+    return tell(supervisor, _form(what))
+
+
+def tell(other: socket.socket, octets: bytes) -> bool:
+    """Send a message; False if that was not possible."""
     if len(octets) > LONGEST:
         return False
     try:
-        supervisor.send(octets)
+        other.send(octets)
     except OSError:
         return False
     return True
 
 
-def orders(supervisor: socket.socket) -> Iterator[Order | None]:
+def _form(what: Report) -> bytes:
+    if isinstance(what, Done):
+        return what.value
+    if isinstance(what, Told):
+        return what.octets
+    text = f"{what.priority} {what.text}" if isinstance(what, Said) else f"={what.why}"
+    return text.encode("utf-8", "surrogateescape")
+
+
+def orders(supervisor: socket.socket) -> Iterator[Order | Told | None]:
     """Yield what there is to read now; None if the supervisor is gone."""
     for octets in _messages(supervisor):
-        yield Order(octets) if octets else None
+        if octets.startswith(_JSON):
+            yield Told(octets)
+        else:
+            yield Order(octets) if octets else None
 
 
 def reports(worker: socket.socket) -> Iterator[Report | None]:
@@ -89,6 +135,10 @@ def reports(worker: socket.socket) -> Iterator[Report | None]:
             yield None
         elif octets.isalpha():
             yield Done(octets)
+        elif octets.startswith(_JSON):
+            yield Told(octets)
+        elif octets.startswith(_SHUT):
+            yield Shut(octets.decode("utf-8", "surrogateescape")[1:])
         else:
             priority, _, text = octets.decode("utf-8", "surrogateescape").partition(" ")
             yield Said(int(priority), text)

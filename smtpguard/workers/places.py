@@ -49,15 +49,30 @@ class Board:
     """The memory, one region a worker; made before the workers are."""
 
     def __init__(self, workers: int, places: int) -> None:
-        """`places` is how many clients there may be at once, all together."""
+        """`workers` may there be at once; `places` is how many clients, all together."""
         self._workers = workers
-        self._places = places
+        self.places: Final = places
+        self._free = list(range(workers))
         self._length = region_words(places)
         self._words = memoryview(mmap.mmap(-1, workers * self._length * _WORD)).cast("Q")
 
+    @property
+    def free(self) -> int:
+        """How many regions nobody has."""
+        return len(self._free)
+
+    def allot(self) -> int:
+        """Return the number of a region that nobody has, and that is blank; raises IndexError if there is none."""
+        return self._free.pop(0)
+
+    def take_back(self, worker: int) -> None:
+        """Give back a region, and everything that is in it; whoever had it must be dead."""
+        self.wipe(worker)
+        self._free.append(worker)
+
     def seen_by(self, worker: int) -> SharedPlaces:
         """Return the places as the worker of that number, from 0, takes them; its region must be blank."""
-        return SharedPlaces(self._words, worker, self._workers, self._places)
+        return SharedPlaces(self._words, worker, self._workers, self.places)
 
     def wipe(self, worker: int) -> None:
         """Give back everything that a worker had; it must be dead."""

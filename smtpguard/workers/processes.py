@@ -15,25 +15,42 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+from ..journal.journal import Sink
+from ..net.configuration import Configuration
 from . import channel
+from .channel import Order
 from .restarts import Restarts
 
-TOLD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+TOLD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
 """Signals that the supervisor takes, and passes on in its own way."""
 TAKEN: Final = TOLD | {signal.SIGCHLD}
+
+MOST_FAULTS: Final = 20
+"""Of those that a worker tells, kept as the reason why it could not serve."""
 
 
 class Process:
     """The worker of one number."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(
+        self, number: int, generation: int, configuration: Configuration, sinks: list[Sink], seat: int
+    ) -> None:
+        """`seat` is the number of its region of the board."""
+        self.number: Final = number
+        self.generation: Final = generation
+        self.configuration: Final = configuration
+        self.sinks: Final = sinks
+        self.seat: Final = seat
         self.pid = 0
         """0 if there is none now."""
+        self.since = 0.0
+        """When it was started, in seconds since 1970."""
         self.channel: socket.socket | None = None
         self.was_ready = False
         """It, or one before it, serves or has served."""
@@ -41,6 +58,22 @@ class Process:
         """One before it has served."""
         self.due: float | None = None
         """When the next one starts, if that is settled."""
+        self.prepared = False
+        self.believes = False
+        """See smtpguard.service.Share."""
+        self.shut: str | None = None
+        """Why it turns clients away, "" if it does not; None as long as it has not said."""
+        self.unanswered = 0
+        """Pings since it was heard of last."""
+        self.heard = False
+        """It has said something since it was started."""
+        self.faults: list[str] = []
+        """What it has said that is wrong, since it was started."""
+        self.leaves: Order | None = None
+        """How it was told to go."""
+        self.deadline = float("inf")
+        """When it is killed."""
+        self.retired = False
         self._began = 0.0
         self._restarts = Restarts()
 
@@ -63,7 +96,7 @@ class Process:
             pid = os.fork()
             if pid == 0:
                 ours.close()
-                _become(lambda: work(theirs))
+                _become(lambda: work(theirs), self.title)
         except OSError:
             ours.close()
             raise
@@ -71,6 +104,33 @@ class Process:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
         self.pid, self.channel, self.due, self._began = pid, ours, None, now
+        self.since = time.time()
+        self.unanswered, self.heard, self.prepared, self.shut, self.faults = 0, False, False, None, []
+
+    @property
+    def name(self) -> str:
+        """As the log has it, with the process id while there is one."""
+        return f"worker {self.number + 1}" + (f" (process {self.pid})" if self.pid else "")
+
+    @property
+    def title(self) -> str:
+        """What ps(1) calls it."""
+        return f"smtpguard-w{self.number + 1}"
+
+    @property
+    def listens_no_more(self) -> bool:
+        """True of one that was told to go, and takes no more clients."""
+        return self.retired or self.leaves in (Order.DRAIN, Order.CUT_OFF)
+
+    def order(self, what: Order) -> None:
+        """Tell it, if it is there."""
+        if self.channel is not None:
+            channel.order(self.channel, what)
+
+    def leave(self, how: Order, deadline: float = float("inf")) -> None:
+        """Tell it to go, and how; it is killed if it has not gone by `deadline`."""
+        self.leaves, self.deadline, self.due = how, min(self.deadline, deadline), None
+        self.order(how)
 
     def ended(self, now: float) -> float:
         """Note that the process has ended, and return how many seconds to wait before the next."""
@@ -92,10 +152,12 @@ def how_it_ended(status: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _become(work: Callable[[], int]) -> None:
+def _become(work: Callable[[], int], title: str) -> None:
     """Be the worker; nothing of the supervisor's stack is returned to, nor is done what it would do at its end."""
     status = os.EX_SOFTWARE
     try:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/comm").write_text(title)  # 15 octets at most (proc(5))
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in TOLD:

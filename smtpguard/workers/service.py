@@ -11,20 +11,23 @@ import resource
 import syslog
 from collections.abc import Sequence
 
-from ..config.policy_file import PolicyFile
 from ..config.settings import Settings
+from ..journal.opening import make_journal, make_sinks
+from ..net.announcing import cannot_listen
+from ..net.configuration import Configuration, Read
 from ..net.systemd import Passed
-from ..service import cannot_listen, make_journal, make_sinks
-from ..tls.settings import LoadedTls
+from .clerk import Keep, Mail
+from .crew import GENERATIONS, Crew, Work
 from .places import Board
 from .sockets import CannotOpen, open_all
-from .supervisor import Supervisor, Work
+from .supervisor import Supervisor
 
 
 def run(
-    settings: Settings, policy: PolicyFile, tls: LoadedTls, workers: int, passed: Sequence[Passed], work: Work
+    configuration: Configuration, again: Read, workers: int, passed: Sequence[Passed], work: Work, keep: Keep
 ) -> int:
-    """Serve with that many workers until a signal or a fault ends the service."""
+    """Serve with that many workers until a signal or a fault ends the service; `keep` is the clerk's part."""
+    settings = configuration.settings
     sinks = make_sinks(settings.log)
     journal = make_journal(settings.log, sinks)
     try:
@@ -33,8 +36,9 @@ def run(
         text, status = cannot_listen(error.endpoint, error.reason)
         journal.service(text, syslog.LOG_CRIT)
         return status
-    board = Board(workers, _places(settings))
-    return Supervisor(settings, policy, tls, listeners, board, workers, journal, sinks, work).run()
+    mail = Mail()
+    crew = Crew(workers, listeners, Board(GENERATIONS * workers, _places(settings)), mail, work)
+    return Supervisor(configuration, again, crew, listeners, journal, sinks, mail, keep).run()
 
 
 def _places(settings: Settings) -> int:

@@ -67,6 +67,11 @@ class Listener:
             if one is not ours:
                 one.close()
 
+    def let_go(self) -> None:
+        """In a process that serves nobody: do not keep it open."""
+        for one in self.sockets:
+            one.close()
+
     def close(self) -> None:
         """In the supervisor: let go of it; harmless twice."""
         for one in self.sockets:

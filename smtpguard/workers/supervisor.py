@@ -3,8 +3,8 @@
 Contract: a plain loop over signals and what workers say, without a reactor.  The first worker has a head
 start, so that what keeps it from serving is told once; when it serves, the others start.  A worker that ends before all
 of them have served for the first time, or that finds a relay, ends the service with its status; any other
-one is replaced.  SIGTERM and SIGINT drain, a second one cuts off; SIGHUP reads certificates again, here
-first: with any fault no worker hears of it.
+one is replaced, and so is one that hangs.  SIGTERM and SIGINT drain, a second one cuts off; SIGHUP brings a new
+generation of workers (renewal.py); SIGUSR1 opens the files of the log again.  It alone talks to systemd.
 """
 
 from __future__ import annotations
@@ -15,35 +15,29 @@ import signal
 import socket
 import syslog
 import time
-from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..config.faults import Faulty
-from ..config.policy_file import PolicyFile
-from ..config.settings import Settings
 from ..journal.journal import Journal, Sink
-from ..service import RELOADED, announce, announce_stop
-from ..tls import settings as tls_settings
-from ..tls.settings import LoadedTls
+from ..net import systemd
+from ..net.announcing import announce, announce_stop, status
+from ..net.configuration import Configuration, Read
+from ..office.facts import Facts, ProcessFacts, facts_of
 from . import channel
-from .channel import Done, Order, Said
-from .places import Board
-from .processes import TAKEN, TOLD, Process, how_it_ended
+from .alarm import Alarm
+from .channel import Done, Order, Said, Shut, Told
+from .clerk import Keep, Mail
+from .crew import PING_SECONDS, Crew, kill
+from .processes import MOST_FAULTS, TAKEN, TOLD, Process, how_it_ended
+from .renewal import GRACE_SECONDS, Renewal
 from .sayings import Sayings
+from .seat import Seat
 from .sockets import Listener
-from .worker import Worker
 
 HEAD_START_SECONDS: Final = 3.0
 """For the first worker.  The others do not wait longer for it: a mail server that does not answer keeps each of them
 for a minute, and systemd waits for two (TimeoutStartSec)."""
-GRACE_SECONDS: Final = 5.0
-"""Beyond `timeouts.shutdown`, after which a worker that has not ended is killed; systemd's own time is longer
-(TimeoutStopSec)."""
 CUT_OFF_SECONDS: Final = 2.0
-"""The same when workers were told not to wait for anybody."""
-
-Work = Callable[[Worker, LoadedTls], int]
-"""What a worker does, until it ends with a status."""
+"""For workers that were told not to wait for anybody; then they are killed."""
 
 
 class Supervisor:
@@ -51,50 +45,55 @@ class Supervisor:
 
     def __init__(
         self,
-        settings: Settings,
-        policy: PolicyFile,
-        tls: LoadedTls,
-        listeners: Sequence[Listener],
-        board: Board,
-        workers: int,
+        configuration: Configuration,
+        again: Read,
+        crew: Crew,
+        listeners: list[Listener],
         journal: Journal,
         sinks: list[Sink],
-        work: Work,
+        mail: Mail,
+        keep: Keep,
     ) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._tls = tls
+        """`again` reads the configuration once more; `keep` is what the clerk does."""
         self._listeners = listeners
-        self._board = board
         self._journal = journal
-        self._sinks = sinks
-        self._work = work
-        self._processes = [Process(number) for number in range(workers)]
+        self._alarm = Alarm()
+        journal.call_later = self._alarm.call_later
+        self._line = systemd.StatusLine()
+        self.crew = crew
+        self.renewal = Renewal(crew, journal, configuration, sinks, again, self._tell_status)
+        crew.current = crew.generation(configuration, sinks)
         self._sayings = Sayings()
         self._signals = socket.socketpair()
+        crew.not_for_workers += [*self._signals, mail.inbox]
+        self._started = time.time()
+        self.seat = Seat(mail, keep, self._facts, journal, self._not_for_the_clerk)
         self._announced = False
-        self._reloading: set[int] = set()
-        """Those that have not yet said that they show new certificates."""
         self._status: int | None = None
         """What the service ends with, once it is to end."""
         self._deadline = float("inf")
+        self._ping_at = time.monotonic() + PING_SECONDS
+        self._watchdog = systemd.watchdog_seconds()
+        self._feed_at = float("inf") if self._watchdog is None else time.monotonic()
 
     def run(self) -> int:
         """Serve until a signal or a fault ends it; returns the exit status."""
         self._catch_signals()
-        for process in self._processes:
+        for process in self.crew.current:
             process.due = time.monotonic() + HEAD_START_SECONDS
-        self._start(self._processes[0])
-        while self._status is None or self._living:
+        self.seat.start(self.renewal.configuration, self.renewal.sinks)
+        self._start(self.crew.current[0])
+        while self._status is None or self.crew.living:
             self._wait()
             self._reap()
             self._start_due()
+            if self._status is None and self._announced:
+                self.renewal.step()
+            self._see_who_lives()
             self._see_to_the_end()
+        self.seat.end(self._listen_to)
+        self._journal.drain()
         return self._status
-
-    @property
-    def _living(self) -> list[Process]:
-        return [one for one in self._processes if one.pid]
 
     # -- waiting -----------------------------------------------------------------------------------
 
@@ -112,22 +111,29 @@ class Supervisor:
         poll = select.poll()
         here = self._signals[0]
         poll.register(here, select.POLLIN)
-        by_descriptor = {one.channel.fileno(): one for one in self._processes if one.channel is not None}
+        by_descriptor = {one.channel.fileno(): one for one in self._everybody if one.channel is not None}
         for descriptor in by_descriptor:
             poll.register(descriptor, select.POLLIN)
-        times = [one.due for one in self._processes if one.due is not None] + [self._deadline]
+        times = [one.due for one in self.crew.current if one.due is not None]
+        times += [one.deadline for one in self.crew.leaving]
+        times += [self._deadline, self._alarm.due, self.renewal.due, self._ping_at, self._feed_at, self.seat.due]
         seconds = max(0.0, min(times) - time.monotonic())
         # Rounded up, or it would be looked at again and again in the last millisecond.
-        for descriptor, _ in poll.poll(None if seconds == float("inf") else int(seconds * 1000) + 1):
+        for descriptor, _ in poll.poll(int(seconds * 1000) + 1):
             if descriptor == here.fileno():
                 self._signalled(here.recv(4096))
             else:
                 self._listen_to(by_descriptor[descriptor])
+        self._alarm.ring()
 
     def _signalled(self, numbers: bytes) -> None:
         for number in numbers:
             if number == signal.SIGHUP:
-                self._reload()
+                self.renewal.wanted = True
+            elif number == signal.SIGUSR1:
+                self._journal.reopen()
+                for one in self._everybody:
+                    one.order(Order.REOPEN)
             elif number in TOLD:
                 self._stop()
 
@@ -135,13 +141,29 @@ class Supervisor:
         if process.channel is None:
             return
         for report in channel.reports(process.channel):
+            process.unanswered, process.heard = 0, True
             match report:
+                case Done.PREPARED:
+                    process.prepared = True
+                    if process not in self.crew.coming:
+                        process.order(Order.SERVE)
                 case Done.READY:
                     process.was_ready = True
+                    self.seat.tell(self.renewal.configuration)
+                    self.crew.retire(process.number)
                     self._go_on()
-                case Done.RELOADED:
-                    self._reloaded(process)
+                case Done.RETIRED:
+                    process.retired = True
+                case Told(octets):
+                    for one in self.crew.living:
+                        if one.channel is not None:
+                            channel.tell(one.channel, octets)
+                case Shut(why):
+                    process.shut = why
+                    self._tell_status()
                 case Said(priority, text):
+                    if priority <= syslog.LOG_ERR and len(process.faults) < MOST_FAULTS:
+                        process.faults.append(text)
                     if self._sayings.is_new(process.number, text, time.monotonic()):
                         self._journal.service(text, priority)
                 case None:  # the signal that it is dead follows
@@ -149,52 +171,67 @@ class Supervisor:
                     process.channel = None
                     return
 
+    # -- systemd -----------------------------------------------------------------------------------
+
+    def _tell_status(self, with_it: str = "") -> None:
+        if self._announced and self._status is None:
+            shut = next(filter(None, (one.shut for one in self.crew.current)), None)
+            text = status(self.renewal.configuration, self.crew.board.taken(), shut, self.renewal.last)
+            self._line.show(text, with_it)
+        self.seat.tell(self.renewal.configuration)
+
+    def _see_who_lives(self) -> None:
+        """Ask the workers whether they live, kill those who hang, and tell systemd that the others serve."""
+        now = time.monotonic()
+        if now >= self._ping_at:
+            self._ping_at = now + PING_SECONDS
+            for process in self.crew.ping():
+                self._journal.service(f"{process.name} hangs: killed", syslog.LOG_ERR)
+                kill(process)
+            self.seat.ping()
+            self._tell_status()
+        if self._watchdog is not None and now >= self._feed_at:
+            self._feed_at = now + self._watchdog / 2
+            if self.crew.answers:
+                systemd.notify("WATCHDOG=1")
+
     # -- workers -----------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
         """One more worker serves, and perhaps all do."""
         if self._announced or self._status is not None:
             return
-        for one in self._processes:
+        for one in self.crew.current:
             if not one.pid and not one.was_ready:
                 self._start(one)
-        if all(one.was_ready for one in self._processes):
+        if all(one.was_ready for one in self.crew.current):
             self._announced = True
             shown = [listener.shown for listener in self._listeners]
-            announce(self._journal, self._settings, self._policy, shown, f" with {len(self._processes)} workers")
+            announce(self._journal, self.renewal.configuration, shown, f" with {self.crew.workers} workers")
+            self._tell_status("READY=1")
 
     def _start(self, process: Process) -> None:
         try:
-            process.start(time.monotonic(), lambda supervisor: self._as_worker(process, supervisor))
+            self.crew.start(process)
         except OSError as error:
-            self._journal.service(f"{_name(process)} cannot be started: {error.strerror}", syslog.LOG_CRIT)
+            self._journal.service(f"{process.name} cannot be started: {error.strerror}", syslog.LOG_CRIT)
             if self._announced:
                 process.due = time.monotonic() + process.ended(time.monotonic())
             else:
                 self._end(os.EX_OSERR)
 
-    def _as_worker(self, process: Process, supervisor: socket.socket) -> int:
-        """In the worker: let go of what is not its own, and serve."""
-        for end in self._signals:
-            end.close()
-        for one in self._processes:
-            if one.channel is not None:
-                one.channel.close()
-        for listener in self._listeners:
-            listener.keep_only(process.number)
-        places = self._board.seen_by(process.number)
-        worker = Worker(process.number, supervisor, places, self._listeners, self._sinks, process.replaces)
-        return self._work(worker, self._tls)
-
     def _start_due(self) -> None:
         now = time.monotonic()
-        for process in self._processes:
+        if self.seat.due <= now and self._status is None:
+            self.seat.start(self.renewal.configuration, self.renewal.sinks)
+        for process in self.crew.current:
             if process.due is not None and process.due <= now and self._status is None:
                 process.due = None
                 self._start(process)
 
     def _reap(self) -> None:
-        for process in self._living:
+        self.seat.reap(self._listen_to, self._status is None)
+        for process in self.crew.living:
             pid, status = os.waitpid(process.pid, os.WNOHANG)
             if pid:
                 self._listen_to(process)  # its last words
@@ -202,58 +239,64 @@ class Supervisor:
 
     def _died(self, process: Process, status: int) -> None:
         now = time.monotonic()
-        name, pid, code = _name(process), process.pid, os.waitstatus_to_exitcode(status)
+        name, code, how = process.name, os.waitstatus_to_exitcode(status), how_it_ended(status)
         pause = process.ended(now)
-        self._board.wipe(process.number)
-        self._reloaded(process)  # whoever comes instead does
+        if self.renewal.died(process, how):
+            return
+        is_replaced = self.crew.buried(process)
         if self._status is not None:
             if code not in (os.EX_OK, self._status):  # several may have found the same fault
-                self._journal.service(f"{name} (process {pid}) {how_it_ended(status)}", syslog.LOG_ERR)
+                self._journal.service(f"{name} {how}", syslog.LOG_ERR)
+            return
+        if not is_replaced:
+            if code != os.EX_OK and process.was_ready:
+                self._journal.service(f"{name} {how}, and its sessions with it", syslog.LOG_ERR)
             return
         if not self._announced or (code == os.EX_CONFIG and not process.replaces):
             if not os.EX_USAGE <= code <= os.EX_CONFIG:  # else it has said why
-                self._journal.service(f"{name} (process {pid}) {how_it_ended(status)} at start", syslog.LOG_CRIT)
+                self._journal.service(f"{name} {how} at start", syslog.LOG_CRIT)
             self._end(code if code > 0 else os.EX_SOFTWARE)
             return
         process.due = now + pause
         when = f"in {pause:g} s" if pause else "now"
-        text = f"{name} (process {pid}) {how_it_ended(status)}, and its sessions with it; another one starts {when}"
-        self._journal.service(text, syslog.LOG_ERR)
+        self._journal.service(f"{name} {how}, and its sessions with it; another one starts {when}", syslog.LOG_ERR)
 
-    # -- orders ------------------------------------------------------------------------------------
+    # -- the clerk ---------------------------------------------------------------------------------
 
-    def _order(self, what: Order) -> None:
-        for process in self._living:
-            if process.channel is not None:
-                channel.order(process.channel, what)
+    @property
+    def _everybody(self) -> list[Process]:
+        clerk = self.seat.process
+        return self.crew.all if clerk is None else [*self.crew.all, clerk]
 
-    def _reload(self) -> None:
-        if self._status is not None:
-            return
-        try:
-            # Whoever replaces a worker from now on shows these.
-            self._tls = tls_settings.load(self._settings)
-        except (Faulty, OSError) as error:
-            for fault in error.faults if isinstance(error, Faulty) else [error]:
-                self._journal.service(str(fault), syslog.LOG_ERR)
-            self._journal.service("SIGHUP: the certificates in use stay in use", syslog.LOG_ERR)
-            return
-        self._reloading = {process.number for process in self._living}
-        self._order(Order.RELOAD)
+    def _facts(self) -> Facts:
+        processes = [
+            ProcessFacts(f"worker {one.number + 1}", one.pid, one.since, _state(one, self.crew))
+            for one in self.crew.living
+        ]
+        listeners = [listener.shown for listener in self._listeners]
+        configuration, last = self.renewal.configuration, self.renewal.last
+        stopping = self._status is not None
+        return facts_of(configuration, last, listeners, processes, self._started, os.getpid(), stopping)
 
-    def _reloaded(self, process: Process) -> None:
-        """One more shows the new certificates, and perhaps all do: only then it is true."""
-        if process.number in self._reloading:
-            self._reloading.discard(process.number)
-            if not self._reloading:
-                self._journal.service(RELOADED)
+    def _not_for_the_clerk(self) -> None:
+        """In the clerk: let go of what is not its own."""
+        for end in self._signals:
+            end.close()
+        for one in self.crew.all:
+            if one.channel is not None:
+                one.channel.close()
+        for listener in self._listeners:
+            listener.let_go()
+
+    # -- the end -----------------------------------------------------------------------------------
 
     def _stop(self) -> None:
         if self._status is not None:
-            self._order(Order.CUT_OFF)
+            self.crew.order(Order.CUT_OFF)
             self._deadline = min(self._deadline, time.monotonic() + CUT_OFF_SECONDS)
             return
-        announce_stop(self._journal, self._board.taken())
+        systemd.notify("STOPPING=1\nSTATUS=stopping")
+        announce_stop(self._journal, self.crew.board.taken())
         self._end(os.EX_OK)
 
     def _end(self, status: int) -> None:
@@ -261,21 +304,27 @@ class Supervisor:
         if self._status is not None:
             return
         self._status = status
+        self.renewal.stop()
         for listener in self._listeners:
             listener.close()
-        for process in self._processes:
+        for process in self.crew.current:
             process.due = None
-        self._order(Order.DRAIN)
-        self._deadline = time.monotonic() + self._settings.timeouts.shutdown + GRACE_SECONDS
+        self.crew.order(Order.DRAIN)
+        self._deadline = time.monotonic() + self.renewal.configuration.settings.timeouts.shutdown + GRACE_SECONDS
 
     def _see_to_the_end(self) -> None:
-        if time.monotonic() < self._deadline:
-            return
-        self._deadline = float("inf")
-        for process in self._living:
-            self._journal.service(f"{_name(process)} (process {process.pid}) does not end: killed", syslog.LOG_ERR)
-            os.kill(process.pid, signal.SIGKILL)
+        now = time.monotonic()
+        late = [one for one in self.crew.leaving if one.pid and one.deadline <= now]
+        if self._deadline <= now:
+            self._deadline = float("inf")
+            late = self.crew.living
+        for process in late:
+            process.deadline = float("inf")
+            self._journal.service(f"{process.name} does not end: killed", syslog.LOG_ERR)
+            kill(process)
 
 
-def _name(process: Process) -> str:
-    return f"worker {process.number + 1}"
+def _state(process: Process, crew: Crew) -> str:
+    if process in crew.leaving:
+        return "retiring"
+    return "serving" if process.was_ready else "starting"

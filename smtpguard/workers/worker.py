@@ -12,17 +12,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import Factory, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config.settings import Settings
-from ..journal.journal import Sink
+from ..journal.journal import Journal, Sink
+from ..journal.opening import make_journal
+from ..ledger import reports
 from ..net.places import Places
-from ..service import Share, make_journal
+from ..office.desk import Desk
+from ..service import Share
 from . import channel
-from .channel import Done, Order, Said
+from .channel import Done, Order, Report, Said, Shut, Told
 from .sockets import Listener
 
 
@@ -33,8 +37,19 @@ class Obeying(Protocol):
     def stopping(self) -> bool:
         """True once it was stopped."""
 
+    @property
+    def journal(self) -> Journal:
+        """What it writes to."""
+
+    @property
+    def desk(self) -> Desk:
+        """What it has of the office."""
+
     def stop(self) -> None:
         """Let transactions finish; when it is called again, do not wait for them."""
+
+    def retire(self) -> None:
+        """Stop listening, and end when the last session has ended."""
 
 
 @frozen
@@ -48,41 +63,65 @@ class Worker:
     listeners: Sequence[Listener]
     sinks: list[Sink]
     replaces: bool
+    believes: bool
+    """See smtpguard.service.Share, as the one before."""
+    post: Callable[[reports.Report], bool]
+    """Passes a report on to the clerk (clerk.py)."""
+    told_to_serve: Deferred[None] = Factory(lambda: Deferred())
+    _untold: list[Report] = Factory(list)
 
     def share(self, settings: Settings) -> Share:
         """Return what its service needs of it."""
         journal = make_journal(settings.log, self.sinks)
+        journal.forked()
         # What is about the service is written by the supervisor, once for all workers.
         journal.service_elsewhere = self._say
         return Share(
             journal,
             self.places,
             [partial(listener.listening, self.number) for listener in self.listeners],
-            lambda: self._report(Done.READY),
-            lambda: self._report(Done.RELOADED),
+            self._prepared,
+            lambda: self.report(Done.READY),
+            lambda why: self.report(Shut(why)),
+            self.post,
             self.replaces,
+            self.believes,
+            looks=self.number == 0,
         )
 
-    def obey(self, reactor: Any, service: Obeying, reload: Callable[[], None]) -> None:
+    def obey(self, reactor: Any, service: Obeying) -> None:
         """Do from now on what the supervisor says."""
-        reactor.addReader(_Ear(reactor, self.supervisor, service, reload))
+        reactor.addReader(_Ear(reactor, self, service))
+
+    def report(self, what: Report) -> None:
+        """Tell the supervisor; what has no room now is told at the next ping."""
+        if not channel.report(self.supervisor, what) and what is not Done.ALIVE:
+            self._untold.append(what)
+
+    def answer(self) -> None:
+        """Say that this process lives, and what could not be told before."""
+        untold = self._untold[:]
+        self._untold.clear()
+        for what in (*untold, Done.ALIVE):
+            self.report(what)
+
+    def _prepared(self) -> Deferred[None]:
+        self.report(Done.PREPARED)
+        return self.told_to_serve
 
     def _say(self, text: str, priority: int) -> bool:
         return channel.report(self.supervisor, Said(priority, text))
-
-    def _report(self, what: Done) -> None:
-        channel.report(self.supervisor, what)
 
 
 @implementer(IReadDescriptor)
 class _Ear:
     """Reads orders."""
 
-    def __init__(self, reactor: Any, supervisor: socket.socket, service: Obeying, reload: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, worker: Worker, service: Obeying) -> None:
         self._reactor = reactor
-        self._supervisor = supervisor
+        self._worker = worker
+        self._supervisor = worker.supervisor
         self._service = service
-        self._reload = reload
 
     def fileno(self) -> int:
         return self._supervisor.fileno()
@@ -93,8 +132,18 @@ class _Ear:
     def doRead(self) -> None:
         for what in channel.orders(self._supervisor):
             match what:
-                case Order.RELOAD:
-                    self._reload()
+                case Order.PING:
+                    self._worker.answer()
+                case Order.SERVE:
+                    if not self._worker.told_to_serve.called and not self._service.stopping:
+                        self._worker.told_to_serve.callback(None)
+                case Order.RETIRE:
+                    self._service.retire()
+                    self._worker.report(Done.RETIRED)
+                case Order.REOPEN:
+                    self._service.journal.reopen()
+                case Told(octets):
+                    self._service.desk.obey(reports.Orders.from_json(octets))
                 case Order.CUT_OFF:
                     self._drain()
                     self._service.stop()

@@ -1,0 +1,186 @@
+"""The gate of one process that serves: whether a client may enter, is slowed, or is sent away.
+
+Contract: without I/O, time is an argument, and nothing waits.  It counts by the policy's limits, keeps the measures
+that follow and those that others have ordered, and says each step once in the log: when it begins, and, of a client
+that was sent away, when it ends and how many connections that cost it.  Without limits and measures it costs a look at
+two empty tables.
+"""
+
+from __future__ import annotations
+
+import syslog
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ..policy.limits import PARALLEL, By, Hardness, Limit, Prefixes
+from ..policy.networks import Peer
+from .counting import Counting, Rules, in_memory, key_of, keys_of
+from .deeds import Kind
+from .measures import Measure
+from .standing import Standing
+from .steps import LineBudget, begun, crowded, ended
+from .windows import Windows
+
+CROWD_SECONDS: Final = 60.0
+"""Between two lines of a client that has too many sessions at once."""
+CROWDS: Final = 1000
+"""Clients that such lines are kept apart for."""
+
+AtOnce = Callable[[Peer, By], int]
+"""Says how many sessions there are at once of an address, or of its prefix."""
+
+
+class Gate:
+    """Of one process."""
+
+    def __init__(self, rules: Rules, say: Callable[[str, int], None], at_once: AtOnce) -> None:
+        """`say` writes a line about the service into the log."""
+        self._now = 0.0
+        self._windows = Windows(self._time)
+        self._counting = in_memory(rules, self._windows)
+        self._standing = Standing()
+        self._at_once = at_once
+        self._lines = LineBudget(say)
+        self._turned_away: dict[str, int] = {}
+        """By the keys that something stands against."""
+        self._crowds: dict[tuple[str, str], tuple[float, int]] = {}
+        """By limit and key: when the next line may be said, and how many were turned away since the last one."""
+        self._evicted = 0
+        self.crossed: Callable[[str, str], None] = lambda _limit, _step: None
+        """Told of each step that is taken: the limit, and the hardness."""
+
+    def _time(self) -> float:
+        return self._now
+
+    # -- what it goes by -----------------------------------------------------------------------------
+
+    @property
+    def prefixes(self) -> Prefixes:
+        """How many bits of an address belong together."""
+        return self._counting.limits.prefixes
+
+    def serve_under(self, rules: Rules) -> list[Measure]:
+        """Count by another policy from now on, and return what no longer stands: a ban does, whoever's it was."""
+        gone = self._counting.limits.names - rules.limits.names
+        self._counting = in_memory(rules, self._windows)
+        return self._standing.lift_of(gone)
+
+    def applying(self, peer: Peer) -> tuple[Limit, ...]:
+        """Return the limits that hold for a client."""
+        return self._counting.applying(peer)
+
+    def keys(self, peer: Peer) -> tuple[str, ...]:
+        """Return what measures against a client stand under."""
+        return keys_of(peer, self.prefixes) if peer.family else ()
+
+    # -- who comes and what is done ------------------------------------------------------------------
+
+    def enters(self, peer: Peer, now: float) -> tuple[Measure | None, list[Measure]]:
+        """Return why a client may not enter, if it may not, and the measures that are new.
+
+        It has been counted among those that are there at once.
+        """
+        if not peer.family:
+            return None, []
+        self._now = now
+        standing = self._away(peer, now)
+        if standing is not None:
+            self._turned_away[standing.key] = self._turned_away.get(standing.key, 0) + 1
+            return standing, []
+        fresh = self.did(Kind.CONNECTION, peer, 1, now)
+        for limit in self._counting.applying(peer):
+            if limit.counts != PARALLEL:
+                continue
+            key = key_of(peer, limit.by, self.prefixes)
+            measure = self._counting.at_once(limit, key, self._at_once(peer, limit.by), now)
+            if measure is None:
+                continue
+            if measure.hardness is Hardness.BAN:
+                fresh += self._begin([measure], limit.counts, now)
+            else:
+                self._crowd(measure, now)
+                return measure, fresh
+        return self._away(peer, now) if fresh else None, fresh
+
+    def did(self, kind: Kind, peer: Peer, times: int, now: float) -> list[Measure]:
+        """Count what a client did; return the measures that are new."""
+        self._now = now
+        found = self._counting.did(kind.value, peer, times, now)
+        return self._begin(found, kind.value, now) if found else []
+
+    def against(self, peer: Peer, now: float) -> Measure | None:
+        """Return the hardest measure that stands against a client."""
+        if not len(self._standing) or not peer.family:
+            return None
+        return self._standing.against(keys_of(peer, self.prefixes), now)
+
+    def _away(self, peer: Peer, now: float) -> Measure | None:
+        measure = self.against(peer, now)
+        return None if measure is None or measure.hardness is Hardness.DELAY else measure
+
+    def _begin(self, found: Iterable[Measure], what: str, now: float) -> list[Measure]:
+        fresh = [measure for measure in found if self._standing.add(measure)]
+        for measure in fresh:
+            self.crossed(measure.limit, measure.hardness.value)
+            limit = next(one for one in self._counting.limits.all if one.name == measure.limit)
+            self._lines.say(begun(measure, what, limit.rate, now), syslog.LOG_NOTICE, now)
+        return fresh
+
+    def _crowd(self, measure: Measure, now: float) -> None:
+        name = measure.limit, measure.key
+        until, count = self._crowds.get(name, (0.0, 0))
+        if not until:
+            if len(self._crowds) >= CROWDS:
+                return
+            self.crossed(measure.limit, measure.hardness.value)
+            self._lines.say(begun(measure, PARALLEL, None, now), syslog.LOG_NOTICE, now)
+            self._crowds[name] = now + CROWD_SECONDS, 0
+        else:
+            self._crowds[name] = until, count + 1
+
+    # -- orders --------------------------------------------------------------------------------------
+
+    def order(self, measures: Iterable[Measure], now: float) -> list[Measure]:
+        """Let measures stand that somebody else has decided; return those that are new here."""
+        self._now = now
+        return [measure for measure in measures if measure.until > now and self._standing.add(measure)]
+
+    def lift(self, key: str, now: float) -> list[Measure]:
+        """Let a key off, and begin to count it anew; return what stood."""
+        self._now = now
+        self._counting.forget(key)
+        gone = self._standing.lift(key)
+        self._turned_away.pop(key, None)
+        return gone
+
+    def tick(self, now: float) -> list[Measure]:
+        """Forget what is over, once a second; return the measures that have ended."""
+        self._now = now
+        self._windows.sweep()
+        over = self._standing.expire(now)
+        for measure in over:
+            if measure.hardness is not Hardness.DELAY:
+                count = self._turned_away.pop(measure.key, 0)
+                self._lines.say(ended(measure, count), syslog.LOG_INFO, now)
+        for name, (until, count) in list(self._crowds.items()):
+            if until <= now:
+                del self._crowds[name]
+                if count:
+                    self._lines.say(crowded(*name, count, CROWD_SECONDS), syslog.LOG_INFO, now)
+        evicted = self._standing.evicted
+        if evicted > self._evicted:
+            text = f"limits: {evicted - self._evicted} clients were let off early: too many are sent away at once"
+            self._lines.say(text, syslog.LOG_WARNING, now)
+            self._evicted = evicted
+            for key in [key for key in self._turned_away if not self._standing.of(key)]:
+                del self._turned_away[key]
+        self._lines.tick(now)
+        return over
+
+    @property
+    def standing(self) -> dict[str, int]:
+        """How many measures stand, by the names of their limits."""
+        counts: dict[str, int] = {}
+        for measure in self._standing.all():
+            counts[measure.limit] = counts.get(measure.limit, 0) + 1
+        return counts

@@ -1,0 +1,129 @@
+"""The measures that stand now, found by the address of a client or by its prefix.
+
+Contract: pure; time is an argument.  There are STANDING keys at most, and of each key one measure of each hardness; who
+would be let off soonest anyway makes room.  To find one takes as long with one key as with all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import evolve
+
+from ..policy.limits import HARDER, Hardness
+from .measures import Measure
+
+STANDING: Final = 20_000
+"""Keys; about 10 MB.  A site that is attacked by more addresses at once needs a firewall (docs/limits.md)."""
+RECKONED: Final = 4
+"""Entries of the queue for each key, before the queue is made anew: each time that a measure is made longer leaves
+one behind."""
+
+
+class Standing:
+    """The measures."""
+
+    def __init__(self, most: int = STANDING) -> None:
+        self._most = most
+        self._of: dict[str, dict[Hardness, Measure]] = {}
+        self._ends: list[tuple[float, str, int]] = []
+        """When, whose, and the place of the hardness in HARDER; entries of measures that ended later stay behind."""
+        self.evicted = 0
+        """Measures that had to go before their time."""
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def add(self, measure: Measure) -> bool:
+        """Let a measure stand; True if that is news.
+
+        Of two of the same hardness the longer delay counts, and the later end.
+        """
+        of_key = self._of.get(measure.key)
+        if of_key is None:
+            if len(self._of) >= self._most:
+                self._make_room()
+            of_key = self._of[measure.key] = {}
+        before = of_key.get(measure.hardness)
+        if before is not None:
+            if before.until >= measure.until and before.seconds >= measure.seconds:
+                return False
+            until, seconds = max(before.until, measure.until), max(before.seconds, measure.seconds)
+            measure = evolve(measure, until=until, seconds=seconds)
+        of_key[measure.hardness] = measure
+        heapq.heappush(self._ends, (measure.until, measure.key, HARDER.index(measure.hardness)))
+        if len(self._ends) > RECKONED * (len(self._of) + self._most // 10):
+            self._ends = [
+                (one.until, key, HARDER.index(one.hardness))
+                for key, all_of in self._of.items()
+                for one in all_of.values()
+            ]
+            heapq.heapify(self._ends)
+        return before is None or measure.seconds > before.seconds
+
+    def against(self, keys: Iterable[str], now: float) -> Measure | None:
+        """Return the hardest measure that stands against a client with these keys."""
+        found: Measure | None = None
+        for key in keys:
+            of_key = self._of.get(key)
+            if of_key is None:
+                continue
+            for measure in of_key.values():
+                if measure.until > now and (found is None or _rank(measure) > _rank(found)):
+                    found = measure
+        return found
+
+    def of(self, key: str) -> list[Measure]:
+        """Return what stands against one key."""
+        return list(self._of.get(key, {}).values())
+
+    def all(self) -> list[Measure]:
+        """Return all of them."""
+        return [measure for of_key in self._of.values() for measure in of_key.values()]
+
+    def lift(self, key: str) -> list[Measure]:
+        """Let a key off, and return what stood against it."""
+        return list(self._of.pop(key, {}).values())
+
+    def lift_of(self, limits: frozenset[str]) -> list[Measure]:
+        """Let off all that stands, bans apart, for these limits."""
+        gone = [one for one in self.all() if one.limit in limits and one.hardness is not Hardness.BAN]
+        for measure in gone:
+            self._drop(measure)
+        return gone
+
+    def expire(self, now: float) -> list[Measure]:
+        """Return the measures that have ended since, and forget them."""
+        ended = []
+        while self._ends and self._ends[0][0] <= now:
+            measure = self._next()
+            if measure is not None:
+                ended.append(measure)
+        return ended
+
+    def _next(self) -> Measure | None:
+        """Take what is at the head of the queue, and let the measure go if it is the one that ends then."""
+        until, key, place = heapq.heappop(self._ends)
+        measure = self._of.get(key, {}).get(HARDER[place])
+        if measure is None or measure.until != until:
+            return None
+        self._drop(measure)
+        return measure
+
+    def _make_room(self) -> None:
+        while len(self._of) >= self._most:
+            if self._next() is not None:
+                self.evicted += 1
+
+    def _drop(self, measure: Measure) -> None:
+        of_key = self._of.get(measure.key)
+        if of_key is not None:
+            of_key.pop(measure.hardness, None)
+            if not of_key:
+                del self._of[measure.key]
+
+
+def _rank(measure: Measure) -> tuple[int, float, float]:
+    return HARDER.index(measure.hardness), measure.seconds, measure.until

@@ -1,0 +1,110 @@
+"""From what happens in sessions to deeds: what is told of it, and how much of that is told one by one.
+
+Contract: without I/O, time is an argument.  Of an address the first SAMPLES deeds of a kind in a second are told with
+what was said; of more, how many there were.  So a flood costs little here, and nothing on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..journal.lines import printable, without_credentials
+from ..smtp.effects import Authenticated, Judged, Note, RecipientRefused, Refused, TooSlow
+from ..smtp.verbs import KNOWN_VERBS
+from ..smtp.verdict import Action
+from .deeds import Deed, Kind
+
+SAMPLES: Final = 10
+"""Of one kind and address, told with their text between two calls of `take`."""
+TOLD: Final = 1000
+"""Deeds between two calls of `take`; limits have counted what is more."""
+FORWARDED: Final = "forwarded"
+"""The verdict of a command that discloses something and was allowed to."""
+CLOSED: Final = "closed"
+UNKNOWN_VERB: Final = "UNKNOWN"
+
+
+def kind_of(note: Note) -> Kind | None:
+    """Return what kind of deed a note tells of; None if of none."""
+    if isinstance(note, Judged):
+        return Kind.PROBE
+    if isinstance(note, Refused):
+        return Kind.MALFORMED
+    if isinstance(note, RecipientRefused):
+        return Kind.RECIPIENT
+    if isinstance(note, Authenticated):
+        return None if note.accepted else Kind.AUTH
+    return Kind.SLOW if isinstance(note, TooSlow) else None
+
+
+def is_forwarded(note: Note) -> bool:
+    """True for a command that discloses something and was allowed to."""
+    return isinstance(note, Judged) and note.verdict.action in (Action.FORWARD, Action.STARTTLS)
+
+
+def deed_of(note: Note, kind: Kind, address: str, when: float, session: str) -> Deed:
+    """Return the deed; `kind` is of `kind_of`."""
+    if isinstance(note, Judged):
+        verb = note.command.verb.decode("ascii") if note.command.verb in KNOWN_VERBS else UNKNOWN_VERB
+        verdict = note.verdict
+        if is_forwarded(note):
+            came = FORWARDED
+        elif verdict.reply is not None:
+            came = str(verdict.reply.code)
+        else:
+            came = CLOSED
+        shown = printable(without_credentials(note.command.line.removesuffix(b"\r\n")))
+        return Deed(kind, address, when, session, verb, shown, came, verdict.rule)
+    if isinstance(note, Refused):
+        shown = printable(without_credentials(note.octets.removesuffix(b"\r\n"))) or printable(note.what.encode())
+        return Deed(kind, address, when, session, "", shown, CLOSED if note.closed else "500")
+    if isinstance(note, RecipientRefused):
+        return Deed(kind, address, when, session, "RCPT", printable(note.recipient), str(note.code))
+    if isinstance(note, Authenticated):
+        return Deed(kind, address, when, session, "AUTH", note.mechanism, "535")
+    if isinstance(note, TooSlow):
+        return Deed(kind, address, when, session, "", f"{note.octets} octets in {note.seconds:g} s", CLOSED)
+    return Deed(kind, address, when, session)
+
+
+class Telling:
+    """What is to be told with the next report."""
+
+    def __init__(self) -> None:
+        self._deeds: list[Deed] = []
+        self._seen: dict[tuple[Kind, str], int] = {}
+        self._more: dict[tuple[Kind, str], int] = {}
+        self.lost = 0
+        """Deeds that there was no room for."""
+
+    def wants(self, kind: Kind, address: str) -> bool:
+        """True if the next deed is to be told by `add`; otherwise by `more`."""
+        key = kind, address
+        seen = self._seen.get(key, 0)
+        if seen >= SAMPLES or len(self._deeds) >= TOLD:
+            return False
+        self._seen[key] = seen + 1
+        return True
+
+    def add(self, deed: Deed) -> None:
+        """Tell of one with what it said."""
+        self._deeds.append(deed)
+
+    def more(self, kind: Kind, address: str, times: int = 1) -> None:
+        """Tell that there were more."""
+        key = kind, address
+        before = self._more.get(key)
+        if before is not None:
+            self._more[key] = before + times
+        elif len(self._more) < TOLD:
+            self._more[key] = times
+        else:
+            self.lost += times
+
+    def take(self, now: float) -> list[Deed]:
+        """Return what there is, and begin anew."""
+        deeds = self._deeds + [Deed(kind, address, now, times=times) for (kind, address), times in self._more.items()]
+        self._deeds = []
+        self._seen.clear()
+        self._more.clear()
+        return deeds

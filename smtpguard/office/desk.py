@@ -1,0 +1,65 @@
+"""What a process that serves has of the office: it counts, keeps to the limits, and reports.
+
+Contract: a `Desk` belongs to one service (smtpguard.service), and works whether or not there is anybody to report to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..journal.journal import Journal
+from ..ledger.reports import Orders, Report
+from ..metrics import catalogue
+from ..metrics.counts import Counts
+from ..net.gatekeeper import Gatekeeper
+from ..net.listener import Reception
+from ..net.pool import Pool
+from ..net.session_metrics import SessionMetrics
+from .reporter import Reporter
+
+
+class Desk:
+    """Of one process."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        reception: Reception,
+        journal: Journal,
+        behind: Callable[[], Pool],
+        tell: Callable[[Report], bool],
+    ) -> None:
+        """`behind` returns the backends that sessions come to now; `tell` passes a report on."""
+        self._counts = Counts()
+        reception.observers.append(SessionMetrics(self._counts))
+        self._gatekeeper = Gatekeeper(reactor, reception, reception.policy, journal.service)
+        reception.gate = self._gatekeeper
+        reception.observers.append(self._gatekeeper)
+        self._reporter = Reporter(
+            reactor,
+            reception,
+            self._counts.take,
+            lambda: behind().snapshot(),
+            lambda: behind().standing.value,
+            tell,
+            lambda: journal.lost,
+            self._gatekeeper.standing,
+        )
+        self._gatekeeper.tell = self._reporter.did
+        self._gatekeeper.tell_measures = self._reporter.banned
+        self._gatekeeper.crossed = lambda limit, step: self._counts.count(catalogue.CROSSED, limit, step)
+
+    def start(self) -> None:
+        """Report from now on."""
+        self._gatekeeper.start()
+        self._reporter.start()
+
+    def stop(self) -> None:
+        """Report for the last time."""
+        self._gatekeeper.stop()
+        self._reporter.stop()
+
+    def obey(self, orders: Orders) -> None:
+        """Do as the office says."""
+        self._gatekeeper.obey(orders)

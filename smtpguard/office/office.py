@@ -1,0 +1,171 @@
+"""The office: the one place of a service that knows what all of its processes do.
+
+Contract: it is told reports and facts, keeps the ledger and the totals, and answers the admin endpoint
+(smtpguard.admin.view).  There is one a service: in the only process, or with workers in one of its own
+(smtpguard.workers.clerk).  Mail is served without it, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall
+
+from .. import __version__
+from ..admin.endpoint import AdminEndpoint
+from ..ledger.ledger import Ledger
+from ..ledger.measures import Hardness
+from ..ledger.reports import Orders, Report
+from ..ledger.together import Partner
+from ..metrics import catalogue
+from ..metrics.exposition import Exposition
+from ..metrics.totals import Totals
+from ..net.configuration import Configuration
+from . import status
+from .facts import Facts
+
+TICK_SECONDS: Final = 1.0
+MOST_PROCESSES: Final = 1024
+"""That reports are kept of; there are 256 workers at most, of a few generations."""
+
+
+class Office:
+    """Of one service."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        configuration: Configuration,
+        host: str,
+        facts: Facts,
+        say: Callable[[str, int], None],
+        order: Callable[[Orders], None],
+        partner: Partner | None = None,
+    ) -> None:
+        """`order` passes on to all processes that serve what stands from now on; `partner` counts for several."""
+        self._reactor = reactor
+        self._configuration = configuration
+        self._host = host
+        self._facts = facts
+        self._order = order
+        self._reports: dict[int, tuple[Report, float]] = {}
+        self._totals = Totals()
+        self._exposition = Exposition(self._totals)
+        settings = configuration.settings
+        prefixes = configuration.policy.policy.limits.prefixes
+        self._ledger = Ledger(
+            time.time,
+            settings.incidents,
+            settings.state,
+            say,
+            self._pass_on,
+            reactor.callFromThread,
+            (prefixes.ipv4, prefixes.ipv6),
+            partner,
+        )
+        self._admin = AdminEndpoint(reactor, settings.admin, self, say)
+        self._incidents = 0
+        self._timer: IDelayedCall | None = None
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where the admin endpoint is."""
+        return self._admin.addresses
+
+    # -- its life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, behind any fork."""
+        self._ledger.start()
+        self._admin.start()
+        self._tick()
+
+    def stop(self) -> None:
+        """End; takes smtpguard.ledger.ledger.LAST_SECONDS at most."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self._admin.stop()
+        self._ledger.close()
+
+    def reload(self, configuration: Configuration) -> None:
+        """Go by another configuration from now on; its faults and warnings are told by `know`."""
+        self._configuration = configuration
+        prefixes = configuration.policy.policy.limits.prefixes
+        self._ledger.reload(configuration.settings.incidents, (prefixes.ipv4, prefixes.ipv6))
+
+    def _tick(self) -> None:
+        self._ledger.tick()
+        opened = self._ledger.opened
+        if opened > self._incidents:
+            self._totals.count(catalogue.INCIDENTS, number=opened - self._incidents)
+            self._incidents = opened
+        self._timer = self._reactor.callLater(TICK_SECONDS, self._tick)
+
+    # -- what it is told -----------------------------------------------------------------------------
+
+    def know(self, facts: Facts) -> None:
+        """Take what the service is now."""
+        before, self._facts = self._facts.reload, facts
+        if facts.reload is not None and facts.reload != before:
+            self._totals.count(catalogue.RELOADS, "ok" if facts.reload.ok else "refused")
+
+    def told(self, report: Report) -> None:
+        """Take what a process that serves tells."""
+        if report.worker not in self._reports:
+            if len(self._reports) >= MOST_PROCESSES:
+                return
+            for orders in self._ledger.standing():
+                self._order(orders)  # it may be new, and has to know
+        self._reports[report.worker] = report, self._reactor.seconds()
+        self._totals.merge(report.counts, time.time())
+        self._ledger.told(report)
+
+    def gone(self, process: int) -> None:
+        """A process has ended."""
+        self._reports.pop(process, None)
+
+    def _pass_on(self, orders: Orders) -> None:
+        bans = sum(one.hardness is Hardness.BAN for one in orders.measures)
+        if bans:
+            self._totals.count(catalogue.BANNED, number=bans)
+        self._order(orders)
+
+    def _living(self) -> dict[int, Report]:
+        oldest = self._reactor.seconds() - status.SILENT_SECONDS
+        for process in [one for one, (_, at) in self._reports.items() if at < oldest]:
+            del self._reports[process]
+        return {process: report for process, (report, _) in self._reports.items()}
+
+    # -- smtpguard.admin.view.View ---------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        now, reports = time.time(), self._living()
+        settings, policy = self._configuration.settings, self._configuration.policy.policy
+        parts = {
+            "sessions": status.sessions(
+                reports, settings.limits.sessions, self._totals.sessions(), self._totals.turned_away()
+            ),
+            "verdicts": self._totals.verdicts(now),
+            "verbs": self._totals.verbs(),
+            "limits": status.limits(policy.limits, self._totals.crossed(), reports),
+            **self._ledger.status(),
+        }
+        return status.document(self._facts, reports, __version__, self._host, now, parts)
+
+    def ready(self) -> tuple[bool, str]:
+        return status.readiness(self._facts, self._living())
+
+    def exposition(self, openmetrics: bool) -> bytes:
+        return self._exposition.of(self.status(), openmetrics)
+
+    def incidents(self) -> list[dict[str, Any]]:
+        return self._ledger.incidents()
+
+    def bans(self) -> list[dict[str, Any]]:
+        return self._ledger.bans()
+
+    def lift(self, address: str) -> bool:
+        return self._ledger.lift(address)
