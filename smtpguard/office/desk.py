@@ -14,7 +14,9 @@ from ..metrics import catalogue
 from ..metrics.counts import Counts
 from ..net.gatekeeper import Gatekeeper
 from ..net.listener import Reception
+from ..net.places import Places
 from ..net.pool import Pool
+from ..net.prefix_places import PrefixPlaces
 from ..net.session_metrics import SessionMetrics
 from .reporter import Reporter
 
@@ -29,17 +31,20 @@ class Desk:
         journal: Journal,
         behind: Callable[[], Pool],
         tell: Callable[[Report], bool],
+        places: Places | None = None,
     ) -> None:
-        """`behind` returns the backends that sessions come to now; `tell` passes a report on."""
-        self._counts = Counts()
-        reception.observers.append(SessionMetrics(self._counts))
-        self._gatekeeper = Gatekeeper(reactor, reception, reception.policy, journal.service)
+        """`behind` returns the backends that sessions come to now; `tell` passes a report on.
+
+        `places` count sessions by prefix, over all processes, where there are several.
+        """
+        counts = Counts()
+        self._gatekeeper = Gatekeeper(reactor, reception, reception.policy, journal.service, PrefixPlaces(places))
         reception.gate = self._gatekeeper
-        reception.observers.append(self._gatekeeper)
+        reception.observers += [SessionMetrics(counts), self._gatekeeper]
         self._reporter = Reporter(
             reactor,
             reception,
-            self._counts.take,
+            counts.take,
             lambda: behind().snapshot(),
             lambda: behind().standing.value,
             tell,
@@ -47,8 +52,8 @@ class Desk:
             self._gatekeeper.standing,
         )
         self._gatekeeper.tell = self._reporter.did
-        self._gatekeeper.tell_measures = self._reporter.banned
-        self._gatekeeper.crossed = lambda limit, step: self._counts.count(catalogue.CROSSED, limit, step)
+        self._gatekeeper.tell_measures = self._reporter.followed
+        self._gatekeeper.crossed = lambda limit, step: counts.count(catalogue.CROSSED, limit, step)
 
     def start(self) -> None:
         """Report from now on."""

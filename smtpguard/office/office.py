@@ -18,7 +18,7 @@ from ..admin.endpoint import AdminEndpoint
 from ..ledger.ledger import Ledger
 from ..ledger.measures import Hardness
 from ..ledger.reports import Orders, Report
-from ..ledger.together import Partner
+from ..ledger.sharing import partner_of
 from ..metrics import catalogue
 from ..metrics.exposition import Exposition
 from ..metrics.totals import Totals
@@ -42,9 +42,9 @@ class Office:
         facts: Facts,
         say: Callable[[str, int], None],
         order: Callable[[Orders], None],
-        partner: Partner | None = None,
+        several: bool = False,
     ) -> None:
-        """`order` passes on to all processes that serve what stands from now on; `partner` counts for several."""
+        """`order` passes on to all processes that serve what stands from now on; `several` if there may be more."""
         self._reactor = reactor
         self._configuration = configuration
         self._host = host
@@ -63,7 +63,7 @@ class Office:
             self._pass_on,
             reactor.callFromThread,
             (prefixes.ipv4, prefixes.ipv6),
-            partner,
+            partner_of(settings.state, lambda: self._configuration.policy.policy, several),
         )
         self._admin = AdminEndpoint(reactor, settings.admin, self, say)
         self._incidents = 0

@@ -84,8 +84,8 @@ class Reporter:
         """Tell of these with the next report."""
         self._deeds.extend(deeds)
 
-    def banned(self, measures: Sequence[Measure]) -> None:
-        """The gate has banned somebody: the others are to know at once."""
+    def followed(self, measures: Sequence[Measure]) -> None:
+        """Tell at once of what has followed here."""
         self._measures.extend(measures)
         self.report()
 

@@ -44,6 +44,7 @@ class Crew:
     def __init__(self, workers: int, listeners: Sequence[Listener], board: Board, mail: Mail, work: Work) -> None:
         self.workers: Final = workers
         self.board: Final = board
+        self._by_prefix = Board(board.workers, board.places)  # has the same seats
         self.current: list[Process] = []
         """By number."""
         self.coming: list[Process] = []
@@ -86,11 +87,12 @@ class Crew:
             end.close()
         for listener in self._listeners:
             listener.keep_only(process.number)
-        places = self.board.seen_by(process.seat)
+        places, by_prefix = self.board.seen_by(process.seat), self._by_prefix.seen_by(process.seat)
         worker = Worker(
             process.number,
             supervisor,
             places,
+            by_prefix,
             self._listeners,
             process.sinks,
             process.replaces,
@@ -136,14 +138,17 @@ class Crew:
         if process.pid:
             self.leaving.append(process)
         else:
+            self._by_prefix.wipe(process.seat)
             self.board.take_back(process.seat)
 
     def buried(self, process: Process) -> bool:
         """Take back what a dead process had; False if nobody comes in its place."""
         if process in self.leaving:
             self.leaving.remove(process)
+            self._by_prefix.wipe(process.seat)
             self.board.take_back(process.seat)
             return False
+        self._by_prefix.wipe(process.seat)
         self.board.wipe(process.seat)
         return True
 

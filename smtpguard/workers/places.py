@@ -50,7 +50,7 @@ class Board:
 
     def __init__(self, workers: int, places: int) -> None:
         """`workers` may there be at once; `places` is how many clients, all together."""
-        self._workers = workers
+        self.workers: Final = workers
         self.places: Final = places
         self._free = list(range(workers))
         self._length = region_words(places)
@@ -72,7 +72,7 @@ class Board:
 
     def seen_by(self, worker: int) -> SharedPlaces:
         """Return the places as the worker of that number, from 0, takes them; its region must be blank."""
-        return SharedPlaces(self._words, worker, self._workers, self.places)
+        return SharedPlaces(self._words, worker, self.workers, self.places)
 
     def wipe(self, worker: int) -> None:
         """Give back everything that a worker had; it must be dead."""
@@ -84,7 +84,7 @@ class Board:
 
     def taken(self) -> int:
         """Return how many places are taken."""
-        return sum(self._words[worker * self._length + _TAKEN] for worker in range(self._workers))
+        return sum(self._words[worker * self._length + _TAKEN] for worker in range(self.workers))
 
 
 class SharedPlaces:

@@ -60,6 +60,7 @@ class Worker:
     """From 0; whoever replaces it has the same."""
     supervisor: socket.socket
     places: Places
+    places_by_prefix: Places
     listeners: Sequence[Listener]
     sinks: list[Sink]
     replaces: bool
@@ -79,6 +80,7 @@ class Worker:
         return Share(
             journal,
             self.places,
+            self.places_by_prefix,
             [partial(listener.listening, self.number) for listener in self.listeners],
             self._prepared,
             lambda: self.report(Done.READY),
