@@ -80,6 +80,22 @@ class Counting:
                 found.append(self._measure(limit, key, count, now))
         return found
 
+    def room(self, kind: str, peer: Peer) -> int:
+        """Return how many more deeds of a kind lead to nothing, for a client that has just been counted."""
+        counted = self._windows.get(kind)
+        if counted is None or not peer.family:
+            return UNLIMITED
+        bits = self._networks.classify(peer)
+        room = UNLIMITED
+        for limit, window in counted:
+            if limit.except_bits & bits:
+                continue
+            count = self._count_of(key_of(peer, limit.by, self._limits.prefixes), window)
+            room = min(room, *(step.over - count for step in limit.steps if step.over >= count), UNLIMITED)
+            if count > limit.most:
+                room = 0  # what stands is made longer by each
+        return room
+
     def at_once(self, limit: Limit, key: str, count: int, now: float) -> Measure | None:
         """Return what follows from so many sessions at once."""
         return self._measure(limit, key, count, now) if count > limit.most else None

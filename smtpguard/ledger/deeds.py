@@ -15,6 +15,8 @@ from attrs import frozen
 class Kind(Enum):
     """What was done.  The values are the words of a policy's `limits` (smtpguard.policy.limits)."""
 
+    __hash__ = object.__hash__  # by identity: an Enum's own is made from the name, each time anew
+
     CONNECTION = "connections"
     """A connection was made."""
     COMMAND = "commands"

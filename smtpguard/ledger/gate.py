@@ -108,6 +108,11 @@ class Gate:
         found = self._counting.did(kind.value, peer, times, now)
         return self._begin(found, kind.value, now) if found else []
 
+    def room(self, kind: Kind, peer: Peer, now: float) -> int:
+        """Return how many more deeds of a kind lead to nothing, as far as this process has counted."""
+        self._now = now
+        return self._counting.room(kind.value, peer)
+
     def against(self, peer: Peer, now: float) -> Measure | None:
         """Return the hardest measure that stands against a client."""
         if not len(self._standing) or not peer.family:

@@ -244,6 +244,7 @@ class Ledger:
             self._ended(key)
         if self._keeping is not None:
             self._keeping.ban(measure.key, measure)
+            self._keeping.tick(now)  # at once, whatever may become of this process
         if ours and self._together is not None:
             self._together.ban(measure.key, measure)
         self._order(Orders((measure,)))

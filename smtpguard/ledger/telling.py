@@ -86,6 +86,10 @@ class Telling:
         self._seen[key] = seen + 1
         return True
 
+    def wants_more(self, kind: Kind, address: str) -> bool:
+        """True if `wants` would say so again."""
+        return self._seen.get((kind, address), 0) < SAMPLES and len(self._deeds) < TOLD
+
     def add(self, deed: Deed) -> None:
         """Tell of one with what it said."""
         self._deeds.append(deed)

@@ -35,8 +35,21 @@ def workers_guard(
 
 
 def workers_of(guard: Guard) -> list[int]:
-    """Return the process ids of the workers, which are the supervisor's only children."""
-    return children_of(guard.pid)
+    """Return the process ids of the workers, which are the supervisor's children, the clerk apart."""
+    return [pid for pid in children_of(guard.pid) if title_of(pid).startswith("smtpguard-w")]
+
+
+def clerk_of(guard: Guard) -> int | None:
+    """Return the process id of the clerk, if there is one now."""
+    return next((pid for pid in children_of(guard.pid) if title_of(pid) == "smtpguard-clerk"), None)
+
+
+def title_of(pid: int) -> str:
+    """Return what ps(1) calls a process; nothing if it has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def children_of(pid: int) -> list[int]:

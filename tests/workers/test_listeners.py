@@ -14,6 +14,7 @@ import pytest
 
 from tests.rig.client import Talk
 from tests.rig.guard import ROOT, Guard
+from tests.rig.manager import Manager, start_with_sockets
 from tests.rig.sendmail import RealSendmail
 from tests.sendmail.support import NO_VRFY, hello, server_endpoint
 from tests.sendmail.test_service import UnixTalk
@@ -91,41 +92,25 @@ def test_a_unix_socket_that_a_dead_service_has_left_is_taken_over(server: RealSe
 @pytest.mark.parametrize(("reactor", "chosen"), [("uvloop", "name=smtp"), ("stock", "index=0")])
 def test_a_socket_of_systemd_is_served_by_all_workers(tmp_path: Path, reactor: str, chosen: str) -> None:
     """What systemd does for smtpguard.socket, and READY=1 from the supervisor once, STOPPING=1 once."""
-    errors, notify = tmp_path / "stderr", tmp_path / "notify"
+    errors = tmp_path / "stderr"
     with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        Manager(tmp_path) as manager,
         socket.create_server(("127.0.0.1", 0), backlog=50) as passed,
         ExitStack() as stack,
     ):
-        manager.bind(str(notify))
-        manager.settimeout(20)
         guard = [sys.executable, "-m", "smtpguard", "run", "--relay-check", "off", "--workers", "2"]
         guard += ["--listen", f"systemd:domain=INET:{chosen}", "--backend", "tcp:127.0.0.1:1", "--reactor", reactor]
-        as_systemd = (
-            f"import os; os.dup2({passed.fileno()}, 3); "
-            f"os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='smtp', "
-            f"NOTIFY_SOCKET={str(notify)!r}); os.execv({guard[0]!r}, {guard!r})"
-        )
-        with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-c", as_systemd],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=[passed.fileno()],
-            )
+        process = start_with_sockets(guard, {"smtp": passed}, errors, {"NOTIFY_SOCKET": str(manager.path)})
         try:
-            assert manager.recv(1000).startswith(b"READY=1\n")
+            manager.wait("READY=1", detail=errors.read_text)
             port = passed.getsockname()[1]
             for _ in range(10):
                 client = stack.enter_context(Talk("127.0.0.1", port))
                 assert client.banner.startswith("421 "), "the backend is away"
             process.terminate()
-            assert manager.recv(1000) == b"STOPPING=1"
+            manager.wait("STOPPING=1")
             assert process.wait(20) == 0
-            manager.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                manager.recv(1000)
+            assert manager.states() == ["READY=1", "STOPPING=1"]
             # systemd still holds it: who comes now waits for the next start.
             with socket.create_connection(("127.0.0.1", port), 5):
                 pass

@@ -90,7 +90,7 @@ def test_orders_and_reports_arrive_whole_and_in_order() -> None:
 def test_the_end_of_the_other_is_read_even_if_it_died_with_something_unread() -> None:
     ours, theirs = channel.pair()
     with ours:
-        channel.order(ours, Order.RELOAD)
+        channel.order(ours, Order.PING)
         channel.report(theirs, Said(syslog.LOG_INFO, "last words"))
         theirs.close()
         heard = list(channel.reports(ours))

@@ -1,0 +1,1 @@
+"""What the office knows of a service, and what it is told."""

@@ -1,0 +1,120 @@
+"""Reports: when they are made, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from smtpguard.ledger.deeds import Deed, Kind
+from smtpguard.ledger.measures import Hardness, Measure
+from smtpguard.ledger.reports import DEEDS_A_REPORT, REPORT_SECONDS, Report
+from smtpguard.net.session import Session
+from smtpguard.office.reporter import DEEDS_HELD, Reporter
+
+BAN = Measure(Hardness.BAN, "192.0.2.7", 99.0, "scanners", 1.0)
+
+
+class Nobody:
+    """Serves nobody."""
+
+    def __init__(self) -> None:
+        """Not shut."""
+        self.sessions: set[Session] = set()
+        self.closed_because: str | None = None
+
+
+class Office:
+    """Takes reports, as long as there is room."""
+
+    def __init__(self) -> None:
+        """There is room."""
+        self.clock = Clock()
+        self.room = True
+        self.reports: list[Report] = []
+        self.counted: dict[str, float] = {}
+        self.backends: list[dict[str, Any]] = []
+        self.reporter = Reporter(
+            self.clock, Nobody(), self.take, lambda: self.backends, lambda: "serve", self.tell, lambda: 7, dict
+        )
+
+    def take(self) -> dict[str, float]:
+        """Return what was counted since."""
+        counted, self.counted = self.counted, {}
+        return counted
+
+    def tell(self, report: Report) -> bool:
+        """Take a report."""
+        if self.room:
+            self.reports.append(report)
+        return self.room
+
+
+def deed(number: int) -> Deed:
+    """Return one of many."""
+    return Deed(Kind.PROBE, "192.0.2.7", float(number))
+
+
+def test_a_process_reports_each_second_whether_it_has_anything_to_tell_or_not() -> None:
+    """So that the office knows who lives."""
+    office = Office()
+    office.reporter.start()
+    for _ in range(3):
+        office.clock.advance(REPORT_SECONDS)
+    assert [report.counts for report in office.reports] == [{}] * 4
+    assert office.reports[0].lost == 7
+
+
+def test_a_ban_is_reported_at_once() -> None:
+    """The others are not to wait for a second."""
+    office = Office()
+    office.reporter.followed([BAN])
+    assert [report.measures for report in office.reports] == [(BAN,)]
+
+
+def test_what_could_not_be_told_is_told_with_the_next_report_once() -> None:
+    """Counts, deeds in their order, and bans."""
+    office = Office()
+    office.room = False
+    office.counted = {"a": 1.0}
+    office.reporter.did([deed(1), deed(2)])
+    office.reporter.followed([BAN])
+    office.counted = {"a": 2.0, "b": 1.0}
+    office.reporter.did([deed(3)])
+    office.room = True
+    office.reporter.report()
+    office.reporter.report()
+    first, second = office.reports
+    assert first.counts == {"a": 3.0, "b": 1.0}
+    assert [one.when for one in first.deeds] == [1.0, 2.0, 3.0]
+    assert first.measures == (BAN,)
+    assert (second.counts, second.deeds, second.measures) == ({}, (), ())
+
+
+def test_deeds_that_are_too_many_for_a_report_go_with_the_next_ones() -> None:
+    """And of too many for all of them the oldest are dropped."""
+    office = Office()
+    office.reporter.did(map(deed, range(DEEDS_HELD + 5)))
+    office.reporter.report()
+    office.reporter.report()
+    told = [one.when for report in office.reports for one in report.deeds]
+    assert told == [float(number) for number in range(5, 5 + 2 * DEEDS_A_REPORT)]
+
+
+def test_the_last_report_is_made_at_the_end_and_none_behind_it() -> None:
+    """Of what was counted last."""
+    office = Office()
+    office.reporter.start()
+    office.counted = {"a": 1.0}
+    office.reporter.stop()
+    office.clock.advance(10 * REPORT_SECONDS)
+    assert [report.counts for report in office.reports] == [{}, {"a": 1.0}]
+    assert not office.clock.getDelayedCalls()
+
+
+def test_a_report_survives_the_way_to_another_process() -> None:
+    """As JSON, with everything in it."""
+    report = Report(
+        11, (deed(1),), {"a\tb": 1.0}, 3, (), ({"endpoint": "e"},), "why", 2, (BAN,), "wait", {"scanners": 1}
+    )
+    assert Report.from_json(report.to_json()) == report

@@ -1,0 +1,78 @@
+"""The status document as it is put together from what processes report."""
+
+from __future__ import annotations
+
+from smtpguard.ledger.reports import LiveSession, Report
+from smtpguard.office import status
+from smtpguard.office.facts import Facts, ListenerFacts, PolicyFacts, ProcessFacts, ReloadFacts
+
+POLICY = PolicyFacts("/etc/smtpguard/policy.yaml", "0123abcd", 1.0, 3, 2)
+TWO = (ProcessFacts("worker 1", 11, 1.0, "serving"), ProcessFacts("worker 2", 12, 1.0, "starting"))
+
+
+def backend(state: str, since: float, sessions: int = 0, failures: int = 0) -> dict[str, object]:
+    """Return what a process says of one."""
+    return {"endpoint": "tcp:a:25", "state": state, "since": since, "sessions": sessions, "failures": failures}
+
+
+def live(name: str, seconds: float) -> LiveSession:
+    """Return a session."""
+    return LiveSession(name, "192.0.2.7", "smtp", seconds, "command")
+
+
+def test_facts_survive_the_way_to_another_process() -> None:
+    """As JSON, with a reload that was refused."""
+    refused = ReloadFacts(2.0, False, ("policy.yaml:1:1: \u20ac",), ("listen: at the next start",))
+    facts = Facts(POLICY, refused, (ListenerFacts("smtp", "tcp:25", "0.0.0.0:25"),), TWO, True, 3.0, 4)
+    assert Facts.from_json(facts.to_json()) == facts
+
+
+def test_a_service_is_ready_as_soon_as_one_process_serves() -> None:
+    """And says why it is not, if none does."""
+    facts = Facts(POLICY)
+    shut = Report(11, closed_because="relay check without an answer yet")
+    assert status.readiness(facts, {}) == (False, "no process has reported that it serves")
+    assert status.readiness(facts, {11: shut}) == (False, "relay check without an answer yet")
+    assert status.readiness(facts, {11: shut, 12: Report(12)}) == (True, "")
+    assert status.readiness(Facts(POLICY, stopping=True), {12: Report(12)}) == (False, "stopping")
+
+
+def test_a_backend_is_as_bad_as_the_process_that_sees_it_worst() -> None:
+    """Sessions and failures are added up."""
+    reports = {
+        11: Report(11, backends=(backend("up", 5.0, 3, 1),)),
+        12: Report(12, backends=(backend("down", 9.0, 1, 4),)),
+    }
+    (one,) = status.backends(reports)
+    assert (one["state"], one["since"], one["sessions"], one["failures"]) == ("down", 9.0, 4, 5)
+    assert status.backends(dict(reversed(reports.items()))) == [one]
+
+
+def test_a_backend_that_all_see_alike_is_so_since_the_first_saw_it() -> None:
+    """Of two that are down, the earlier moment counts."""
+    reports = {11: Report(11, backends=(backend("down", 9.0),)), 12: Report(12, backends=(backend("down", 5.0),))}
+    assert status.backends(reports)[0]["since"] == 5.0
+
+
+def test_the_longest_sessions_of_all_processes_come_first() -> None:
+    """Whoever reports them."""
+    reports = {
+        11: Report(11, sessions=2, live=(live("a", 1.0), live("b", 7.0))),
+        12: Report(12, sessions=1, live=(live("c", 3.0),)),
+    }
+    told = status.sessions(reports, 10, 99, {"limit": 1})
+    assert (told["now"], told["limit"], told["total"], told["turned_away"]) == (3, 10, 99, {"limit": 1})
+    assert [one["id"] for one in told["live"]] == ["b", "c", "a"]
+
+
+def test_a_process_that_has_not_reported_has_no_number_of_sessions() -> None:
+    """Rather than none."""
+    rows = status.processes(Facts(POLICY, processes=TWO), {11: Report(11, sessions=5)})
+    assert [(row["name"], row["sessions"]) for row in rows] == [("worker 1", 5), ("worker 2", None)]
+
+
+def test_the_relay_check_is_what_the_worst_process_found() -> None:
+    """With its reason."""
+    reports = {11: Report(11), 12: Report(12, relay_check="wait", closed_because="no answer yet")}
+    assert status.relay_check(reports) == {"standing": "wait", "because": "no answer yet"}
+    assert status.relay_check({}) == {"standing": "serve", "because": ""}

@@ -1,0 +1,160 @@
+"""The clerk: what it knows of all workers, and that nobody needs it to serve."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from smtpguard.cli.asking import NoAnswer, ask
+from smtpguard.config.admin import parse_admin
+from tests.rig.client import Talk
+from tests.rig.guard import Guard
+from tests.rig.sendmail import RealSendmail
+from tests.rig.wait import wait_until
+from tests.sendmail.support import ConfiguredGuard
+
+from .support import clerk_of, client_of, two_workers
+
+LIMITED = yaml.safe_dump(
+    {
+        "rulesets": {"check_vrfy": [{"action": "reply"}]},
+        "limits": {
+            "scanners": {"count": "probes", "rate": "6/minute", "then": [{"ban": "1 hour"}]},
+            "crowd": {"count": "parallel", "most": 3, "then": [{"close": True}]},
+        },
+    }
+)
+SENT_AWAY = "421 4.7.0 "
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealSendmail]:
+    """A sendmail."""
+    with RealSendmail() as running:
+        yield running
+
+
+class Clerked(ConfiguredGuard):
+    """A guard of two workers with an admin endpoint and a state file."""
+
+    def __init__(self, folder: Path, server: RealSendmail) -> None:
+        """All limits hold for everybody."""
+        self._place = parse_admin(f"unix:{folder}/admin.sock")
+        settings = {"workers": 2, "admin": self._place.text, "state": f"{folder}/state.db"}
+        super().__init__(folder, (server.address, server.port), LIMITED, settings)
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document; nothing while nobody answers."""
+        try:
+            document: dict[str, Any] = ask(self._place, "/status.json")
+        except NoAnswer:
+            return {}
+        return document
+
+    def lift(self, address: str) -> None:
+        """Let a client off."""
+        ask(self._place, "/bans/lift", {"address": address})
+
+
+def probe_both(guard: Guard, each: int, source: str) -> list[Talk]:
+    """Have each of two workers asked so often by one client; return the sessions, which are open."""
+    clients = [client_of(guard, pid, source) for pid in two_workers(guard)]
+    for client in clients:
+        for number in range(each):
+            assert client.say(f"VRFY user{number}").startswith("252 ")
+    return clients
+
+
+def is_sent_away(guard: Guard, source: str) -> bool:
+    """Tell what a new client gets."""
+    with Talk("127.0.0.1", guard.port, source) as client:
+        return client.banner.startswith(SENT_AWAY)
+
+
+def test_probes_add_up_over_workers_to_a_ban_that_all_of_them_keep(tmp_path: Path, server: RealSendmail) -> None:
+    """Four with one worker, four with the other: none of the two has counted more than six."""
+    with Clerked(tmp_path, server) as guard:
+        clients = probe_both(guard, 4, "127.0.0.7")
+        wait_until(lambda: is_sent_away(guard, "127.0.0.7"), "a ban", 10)
+        for client in clients:
+            wait_until(lambda one=client: one.say("VRFY more").startswith(SENT_AWAY), "the end of a session", 10)
+            client.close()
+        document = guard.status()
+        assert [ban["key"] for ban in document["bans"]] == ["127.0.0.7"]
+        (incident,) = document["incidents"]
+        assert incident["sessions"] >= 2
+        assert incident["banned"]
+        assert not is_sent_away(guard, "127.0.0.8")
+        guard.lift("127.0.0.7")
+        wait_until(lambda: not is_sent_away(guard, "127.0.0.7"), "the end of the ban", 10)
+
+
+def test_sessions_at_once_are_counted_over_workers(tmp_path: Path, server: RealSendmail) -> None:
+    """By prefix, three of one and no more, whichever worker they came to."""
+    with Clerked(tmp_path, server) as guard:
+        clients = [Talk("127.0.0.1", guard.port, "127.0.0.9") for _ in range(6)]
+        served = [client for client in clients if client.banner.startswith("220 ")]
+        assert len(served) == 3
+        served[0].say("QUIT")
+        for client in clients:
+            client.close()
+        wait_until(lambda: not is_sent_away(guard, "127.0.0.9"), "a place", 10)
+
+
+def test_a_clerk_that_is_killed_is_replaced_and_knows_the_bans(tmp_path: Path, server: RealSendmail) -> None:
+    """Out of its file; sessions go on, and what is banned stays so."""
+    with Clerked(tmp_path, server) as guard:
+        for client in probe_both(guard, 4, "127.0.0.7"):
+            client.close()
+        wait_until(lambda: guard.status().get("bans"), "a ban", 10)
+        before = wait_until(lambda: clerk_of(guard), "a clerk")
+        with Talk("127.0.0.1", guard.port) as client:
+            os.kill(before, signal.SIGKILL)
+            wait_until(lambda: clerk_of(guard) not in (None, before), "another clerk", 10)
+            assert client.say("NOOP").startswith("250 ")
+        document = wait_until(
+            lambda: guard.status().get("bans") and guard.status(),
+            "a clerk that answers",
+            15,
+            lambda: "\n".join(guard.lines()),
+        )
+        assert [ban["key"] for ban in document["bans"]] == ["127.0.0.7"]
+        wait_until(lambda: len(guard.status().get("processes", ())) == 2, "both workers", 10)
+        assert is_sent_away(guard, "127.0.0.7")
+        killed = [line for line in guard.lines() if "clerk (process " in line]
+        assert len(killed) == 1
+        assert killed[0].endswith("was killed by SIGKILL: workers go on, and another one starts now")
+
+
+def test_a_clerk_that_hangs_makes_no_client_wait(tmp_path: Path, server: RealSendmail) -> None:
+    """Each worker keeps to the limits by itself."""
+    with Clerked(tmp_path, server) as guard:
+        clerk = wait_until(lambda: clerk_of(guard), "a clerk")
+        os.kill(clerk, signal.SIGSTOP)
+        (pid, _) = two_workers(guard)
+        with client_of(guard, pid, "127.0.0.7") as client:
+            for number in range(6):
+                assert client.say(f"VRFY user{number}").startswith("252 ")
+            client.say("VRFY once-more")
+            assert client.say("VRFY more").startswith(SENT_AWAY)
+        os.kill(clerk, signal.SIGCONT)
+        wait_until(lambda: guard.status().get("bans"), "the ban, which was reported meanwhile", 10)
+
+
+def test_at_the_end_the_clerk_writes_down_what_was_reported_last(tmp_path: Path, server: RealSendmail) -> None:
+    """And goes behind the workers."""
+    with Clerked(tmp_path, server) as guard:
+        wait_until(lambda: guard.status().get("ready"), "a clerk that answers", 10)
+        for client in probe_both(guard, 4, "127.0.0.7"):
+            client.close()
+        guard.signal(signal.SIGTERM)
+        assert guard.wait_end() == os.EX_OK
+    with Clerked(tmp_path, server) as guard:
+        document = wait_until(lambda: guard.status().get("incidents") and guard.status(), "the incident", 10)
+        assert document["incidents"][0]["key"] == "127.0.0.7"
