@@ -9,9 +9,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What the tests run.  libsasl2-modules: AUTH PLAIN and LOGIN of sendmail; libnet-ssleay-perl: TLS of swaks;
 # haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze and
 # systemd-socket-activate; gcc: compiles what tools/compile.py says; prometheus: promtool; chromium: looks at the
-# status page; redis-server: guards that count together; rsyslog, logrotate, fail2ban: read what the guard logs.
+# status page; redis-server: guards that count together; rsyslog, logrotate, fail2ban: read what the guard logs;
+# libfaketime: clocks that jump.
 DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks libnet-ssleay-perl nmap haproxy \
-	util-linux mount hostname iproute2 systemd gcc libc6-dev prometheus chromium redis-server rsyslog logrotate fail2ban
+	util-linux mount hostname iproute2 systemd gcc libc6-dev prometheus chromium redis-server rsyslog logrotate fail2ban \
+	libfaketime
 
 # Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.  nginx: its mail proxy, for
 # tests/bench; installed, it would be a web server that runs.
@@ -112,6 +114,7 @@ docs: $(VENV)/.development
 	mv docs/settings.md.new docs/settings.md
 	$(BIN)/python -m smtpguard.config.reference replies >docs/replies.md.new
 	mv docs/replies.md.new docs/replies.md
+	$(BIN)/python -m smtpguard.metrics.reference docs/monitoring.md
 
 # The newest versions that pyproject.toml allows, with the hashes of all their files, for every Python
 # and platform; the development set has the runtime set's versions.

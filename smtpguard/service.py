@@ -1,60 +1,44 @@
-"""The service as a whole: assembled from settings, started, drained, stopped.
+"""The service as a whole: assembled from settings, started, reloaded, drained, stopped.
 
 Contract: `Service.start` asks the backend whether it relays, opens the listeners and says so in the
-log; `Service.stop` drains.  `Service.done` fires once with the exit status of sysexits(3).  The
-reactor is a parameter.
+log; `Service.reload` takes a new configuration in one turn, or none of it; `Service.stop` drains.
+`Service.done` fires once with the exit status of sysexits(3).  The reactor is a parameter.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import syslog
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Collection
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from attrs import frozen
-from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
-from . import __version__
-from .config.policy_file import PolicyFile
-from .config.settings import Log, Settings
-from .journal.journal import Journal, Sink, no_names
-from .journal.lines import Style
-from .journal.sinks import SYSLOG_SOCKET, StderrSink, SyslogSink, syslog_is_there
-from .net import adopted, endpoints
-from .net.backend import BackendConnector
+from .journal.journal import no_names
+from .journal.opening import make_journal, new_sinks, rewrite
+from .ledger.reports import Report
+from .net import adopted, endpoints, systemd
+from .net.announcing import announce, announce_stop, cannot_listen, shown, status
+from .net.backend_side import BackendUser
 from .net.client import ClientSide, Doorway
+from .net.configuration import Configuration, Read, in_place
+from .net.ending import Ending
 from .net.factories import Making
 from .net.listener import Reception
-from .net.places import Places
-from .net.relay_watch import RelayWatch, Standing
+from .net.pool import Pool
+from .net.pulse import Pulse
+from .net.relay_watch import Standing
+from .net.reloading import RELAYS, LastReload, Refused, Reloading, refused, reloaded, same_question
 from .net.resolver import HostNames
-from .net.systemd import notify
-from .tls.settings import LoadedTls
-
-RELOADED: Final = "certificates were read again; settings and policy are read at start only"
-
-
-@frozen
-class Share:
-    """What a process has of a service that is several (smtpguard.workers); a supervisor tells where they listen."""
-
-    journal: Journal
-    places: Places
-    listening: Sequence[Callable[[], socket.socket]]
-    """For each listener of the settings: listens, and returns the socket."""
-    ready: Callable[[], None]
-    """Told when this process serves."""
-    reloaded: Callable[[], None]
-    """Told when it shows new certificates."""
-    replaces: bool
-    """The service was there before this process: where it finds a relay it waits, and does not end."""
+from .net.share import Share
+from .office.desk import Desk
+from .office.facts import Facts, ProcessFacts, facts_of
+from .office.office import Office
 
 
 class Service:
@@ -63,92 +47,182 @@ class Service:
     def __init__(
         self,
         reactor: Any,
-        settings: Settings,
-        policy_file: PolicyFile,
-        tls: LoadedTls,
+        configuration: Configuration,
         host: str | None = None,
         share: Share | None = None,
+        read: Read | None = None,
     ) -> None:
+        """`read` is for reloads; without it only the certificates are read again."""
         self.done: Deferred[int] = Deferred()
+        self.configuration = configuration
+        """What is in use; its policy has a version, and it knows when it was read."""
+        self.last_reload: LastReload | None = None
+        settings = configuration.settings
         self._reactor = reactor
-        self._settings = settings
-        self._policy_file = policy_file
         self._host = host or host_name()
         self._share = share
         self.journal = share.journal if share else make_journal(settings.log)
-        policy = policy_file.policy
-        self._backend = BackendConnector(reactor, settings, policy.networks, self._host, tls.backend)
-        if settings.dns.names:
-            self.journal.find_name = self._backend.find_name = HostNames(reactor, settings.dns).find
+        self.journal.call_later = reactor.callLater
+        self._names: HostNames | None = None
+        self._behind = self._make_behind(configuration)
         places = share.places if share else None
-        self.reception = Reception(reactor, settings, policy, self.journal, self._backend, self._host, places)
-        self._watch = RelayWatch(
-            reactor, settings, policy, self._backend, self.journal, self._host, changed=self._standing
+        self.reception = Reception(
+            reactor, settings, configuration.policy.policy, self.journal, self._behind, self._host, places
         )
-        self.reception.backend_away = self._watch.backend_away
-        self.reception.closed_because = self._watch.closed_because
-        self._doorways = [Doorway(at, context) for at, context in zip(settings.listen, tls.listeners, strict=True)]
+        self._use(self._behind)
+        self._doorways = [
+            Doorway(at, context) for at, context in zip(settings.listen, configuration.tls.listeners, strict=True)
+        ]
+        self._making = [Making(partial(ClientSide, self.reception, doorway)) for doorway in self._doorways]
         self._served = share is not None and share.replaces
         self._ports: list[IListeningPort] = []
-        self._stopping: IDelayedCall | None = None
+        self._serves = self._reload_wanted = False
+        self._ending = Ending(reactor, self.reception, lambda: self._end(os.EX_OK))
         self._ended = False
+        self._pulse = Pulse(reactor, self.status)
+        self._started = time.time()
+        self._office: Office | None = None
+        tell = share.tell if share else self._office_told
+        by_prefix = share.places_by_prefix if share else None
+        self.desk = Desk(reactor, self.reception, self.journal, lambda: self._behind, tell, by_prefix)
+        self._reloading = Reloading(
+            reactor, read or self._certificates_again, self._take, systemd.reloading, self._not_reloaded
+        )
 
     @property
     def addresses(self) -> list[Any]:
         """Where the listeners are, in the order of the settings."""
         return [port.getHost() for port in self._ports]
 
+    def status(self) -> str:
+        """Return the status line."""
+        return status(self.configuration, len(self.reception.sessions), self.reception.closed_because, self.last_reload)
+
     @inlineCallbacks
     def start(self) -> Any:
         """Ask, then listen.  Failures end in `done`, not in an exception."""
-        unusable = self._backend.unusable()
+        if self._share is None:
+            self._pulse.start()
+            self._open_office()
+        behind, settings = self._behind, self.configuration.settings
+        unusable = behind.unusable()
         for fault in unusable:
             self.journal.service(fault, syslog.LOG_CRIT)
         if unusable:
             self._end(os.EX_CONFIG)
             return
-        for name, address in self._settings.backend.bind.items():
-            others = "others" if len(self._settings.backend.bind) > 1 else "clients"
+        for name, address in settings.backend.bind.items():
+            others = "others" if len(settings.backend.bind) > 1 else "clients"
             whose = others if name == "default" else f"clients in {name}"
             self.journal.service(f"{whose} reach the mail server from {address}, with what it allows that address")
-        yield self._watch.start()
-        if self._ended:
+        if self._share is not None and self._share.believes:
+            behind.believe()
+        yield behind.start()
+        self.reception.closed_because = behind.closed_because
+        self._tell_whether_shut()
+        if self._share is not None and not self.stopping:
+            yield self._share.prepared()
+        if self.stopping:
             return
-        for number, (listener, doorway) in enumerate(zip(self._settings.listen, self._doorways, strict=True)):
+        for number, (listener, making) in enumerate(zip(settings.listen, self._making, strict=True)):
             try:
-                port = yield self._endpoint(number).listen(Making(partial(ClientSide, self.reception, doorway)))
+                port = yield self._endpoint(number).listen(making)
             except (CannotListenError, OSError) as error:
-                text, status = cannot_listen(listener.endpoint, error)
+                text, code = cannot_listen(listener.endpoint, error)
                 self.journal.service(text, syslog.LOG_CRIT)
-                self._end(status)
+                self._end(code)
                 return
             self._ports.append(port)
+        self.desk.start()
         if self._share:
             self._share.ready()
         else:
-            announce(self.journal, self._settings, self._policy_file, [shown(port.getHost()) for port in self._ports])
+            announce(self.journal, self.configuration, [shown(port.getHost()) for port in self._ports])
+            self._pulse.show("READY=1")
+            self._tell_office()
+        self._serves = True
+        if self._reload_wanted:
+            self._reloading()
 
     def _endpoint(self, number: int) -> IStreamServerEndpoint:
-        text = self._settings.listen[number].endpoint
+        text = self.configuration.settings.listen[number].endpoint
         if self._share:
             return adopted.server(self._reactor, text, self._share.listening[number]())
         return endpoints.server(self._reactor, text)
 
-    # -- what changes --------------------------------------------------------------------------------
+    # -- the office ----------------------------------------------------------------------------------
 
-    def reload(self, tls: LoadedTls) -> None:
-        """Show new certificates from now on, and ask the backend anew; sessions go on as they are."""
-        for number, doorway in enumerate(self._doorways):
-            doorway.context = tls.listeners[number]
-        self._backend.context = tls.backend
-        if self._share:
-            self._share.reloaded()
-        else:
-            self.journal.service(RELOADED)
-        self._watch.ask()
+    @property
+    def admin_addresses(self) -> list[Any]:
+        """Where the admin endpoint is, in the order of the settings; none in a process of several."""
+        return [] if self._office is None else self._office.addresses
 
-    def _standing(self, standing: Standing) -> None:
-        self.reception.closed_because = self._watch.closed_because
+    def _open_office(self) -> None:
+        self._office = Office(
+            self._reactor, self.configuration, self._host, self._facts(), self.journal.service, self.desk.obey
+        )
+        self._office.start()
+
+    def _office_told(self, report: Report) -> bool:
+        if self._office is not None:
+            self._office.told(report)
+        return True
+
+    def _facts(self) -> Facts:
+        state = "stopping" if self.stopping else "serving" if self._ports else "starting"
+        process = ProcessFacts("smtpguard", os.getpid(), self._started, state)
+        listeners = [shown(port.getHost()) for port in self._ports]
+        return facts_of(
+            self.configuration,
+            self.last_reload,
+            listeners,
+            [process],
+            self._started,
+            os.getpid(),
+            self.stopping,
+        )
+
+    def _tell_office(self) -> None:
+        if self._office is not None:
+            self._office.know(self._facts())
+
+    # -- the backend ---------------------------------------------------------------------------------
+
+    def _make_behind(self, configuration: Configuration) -> Pool:
+        """Make what connects to the backends; nothing is connected yet."""
+        behind = Pool(
+            self._reactor,
+            configuration.settings,
+            configuration.policy.policy,
+            self.journal,
+            self._host,
+            configuration.tls.backend,
+            changed=lambda standing: self._standing(behind, standing),
+            unfit=self._drain_those,
+            looks=self._share is None or self._share.looks,
+        )
+        return behind
+
+    def _use(self, behind: Pool) -> None:
+        """Let sessions come to these backends from now on."""
+        self._behind = behind
+        dns = self.configuration.settings.dns
+        if not dns.names:
+            self._names = None
+        elif self._names is None or self._names.settings != dns:
+            if self._names is not None:
+                self._names.let_go()
+            self._names = HostNames(self._reactor, dns)
+        self.journal.find_name = self._names.find if self._names else no_names
+        behind.find_names_by(self.journal.find_name)
+        self.reception.backend_away = behind.backend_away
+        self.reception.closed_because = behind.closed_because
+
+    def _standing(self, behind: Pool, standing: Standing) -> None:
+        if behind is not self._behind:  # it asks for a configuration that may come
+            return
+        self.reception.closed_because = behind.closed_because
+        self._tell_whether_shut()
         self._served |= standing is Standing.SERVE
         if standing is not Standing.RELAYS:
             return
@@ -159,12 +233,94 @@ class Service:
         for session in list(self.reception.sessions):
             session.drain_or_stop()
 
+    def _drain_those(self, users: Collection[BackendUser]) -> None:
+        """Likewise, where the backend of some is one, while others serve."""
+        for session in list(self.reception.sessions):
+            if session in users:
+                session.drain_or_stop()
+
+    def _tell_whether_shut(self) -> None:
+        if self._share is not None:
+            self._share.shut(self.reception.closed_because or "")
+        else:
+            self._pulse.show()
+
+    # -- what changes --------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read everything again, and serve under it: new sessions, while those that there are go on as they are.
+
+        If anything is wrong with it, or nothing may be known of it yet, everything stays as it is; see `last_reload`.
+        """
+        if not self._serves:
+            self._reload_wanted = True
+        elif not self.stopping:
+            self._reloading()
+
+    @inlineCallbacks
+    def _take(self, read: Configuration) -> Any:
+        """Serve under what was read; raises Refused."""
+        old = self.configuration
+        new, warnings = in_place(old, read)
+        behind = self._make_behind(new)
+        if unusable := behind.unusable():
+            raise Refused(tuple(unusable))
+        known = self._behind.standing is Standing.SERVE and same_question(old, new)
+        if known:
+            behind.believe(self._behind)
+        elif (yield behind.start()) is Standing.RELAYS:
+            behind.let_go()
+            raise Refused((RELAYS,))
+        if self.stopping:
+            behind.let_go()
+            return
+        self._swap(new, behind)
+        self.last_reload = reloaded(self.journal, [*map(str, new.warnings), *warnings], new)
+        self._pulse.show("READY=1")
+        if self._office is not None:
+            self._office.reload(new)
+        self._tell_office()
+        if known:
+            behind.ask()
+
+    def _swap(self, new: Configuration, behind: Pool) -> None:
+        """In one turn: what comes from now on finds everything new."""
+        self._behind.let_go()
+        old, self.configuration = self.configuration, new
+        rewrite(self.journal, new.settings.log, new_sinks(old.settings.log, new.settings.log))
+        self.reception.serve_under(new.settings, new.policy.policy, behind)
+        self._use(behind)
+        for number, (section, context) in enumerate(zip(new.settings.listen, new.tls.listeners, strict=True)):
+            if section == self._doorways[number].listener:
+                # Who has come in, and begins TLS later, is shown the new certificate as well.
+                self._doorways[number].context = context
+            else:
+                doorway = self._doorways[number] = Doorway(section, context)
+                self._making[number].make = partial(ClientSide, self.reception, doorway)
+
+    def _not_reloaded(self, faults: tuple[str, ...]) -> None:
+        if self.stopping:
+            return
+        self.last_reload = refused(self.journal, faults, self.configuration)
+        self._pulse.show("READY=1")
+        self._tell_office()
+
+    def _certificates_again(self) -> Configuration:
+        return self.configuration.with_certificates_read_again()
+
     # -- the end -----------------------------------------------------------------------------------
 
     @property
     def stopping(self) -> bool:
         """True once `stop` was called."""
-        return self._ended or self._stopping is not None
+        return self._ended or self._ending.drains
+
+    def retire(self) -> None:
+        """Stop listening, and end when the last session has ended, whenever that is: others serve who comes now."""
+        if not self._ending.retires and not self.stopping:
+            self._stop_listening()
+            self._behind.let_go()
+            self._ending.retire()
 
     def stop(self) -> None:
         """Stop listening, let transactions finish within `timeouts.shutdown`, then end with 0.
@@ -173,98 +329,37 @@ class Service:
         """
         if self._ended:
             return
-        if self._stopping is not None:
-            self._cut_off()
+        if self._ending.drains:
+            self._ending.cut_off()
             return
         if self._share is None:
+            systemd.notify("STOPPING=1\nSTATUS=stopping")
             announce_stop(self.journal, len(self.reception.sessions))
-        for port in self._ports:
+        self._stop_listening()
+        self._behind.let_go()
+        self._ending.drain(self.configuration.settings.timeouts.shutdown)
+        self._tell_office()
+
+    def _stop_listening(self) -> None:
+        ports, self._ports = self._ports, []
+        for port in ports:
             port.stopListening()
-        self._stopping = self._reactor.callLater(self._settings.timeouts.shutdown, self._cut_off)
-        self._watch.stop()
-        for arriving in list(self.reception.arriving):
-            arriving.abort()
-        for session in list(self.reception.sessions):
-            session.drain()
-        self._wait_for_sessions()
-
-    def _wait_for_sessions(self) -> None:
-        if self._ended:
-            return
-        if self.reception.sessions:
-            self._reactor.callLater(0.05, self._wait_for_sessions)
-        else:
-            self._end(os.EX_OK)
-
-    def _cut_off(self) -> None:
-        for session in list(self.reception.sessions):
-            session.stop()
-        # One more turn for the replies to leave; lingering clients are not waited for.
-        self._reactor.callLater(0.1, self._end, os.EX_OK)
 
     def _end(self, status: int) -> None:
         if self._ended:
             return
         self._ended = True
-        self._watch.stop()
-        self.journal.flush()
-        if self._stopping is not None and self._stopping.active():
-            self._stopping.cancel()
+        self._ending.done()
+        self._behind.let_go()
+        self._pulse.stop()
+        self.desk.stop()
+        if self._office is not None:
+            self._office.stop()
+        self.journal.drain()
         self.done.callback(status)
-
-
-def announce(journal: Journal, settings: Settings, policy: PolicyFile, places: Sequence[str], more: str = "") -> None:
-    """Tell the log and systemd that the service listens at these places."""
-    for place in places:
-        journal.service(f"listening on {place}")
-    backend = settings.backend.endpoint
-    journal.service(f"smtpguard {__version__} serves {backend} under {policy.path}{more}")
-    notify(f"READY=1\nSTATUS=Serving {backend}")
-
-
-def announce_stop(journal: Journal, sessions: int) -> None:
-    """Tell the log and systemd that the service takes no more clients."""
-    notify("STOPPING=1")
-    journal.service(f"stopping; {sessions} sessions")
-
-
-def cannot_listen(endpoint: str, error: Exception) -> tuple[str, int]:
-    """Return what to say, and the exit status."""
-    reason = getattr(error, "socketError", error)
-    denied = getattr(reason, "errno", None) in (1, 13)
-    tcp = endpoint.startswith("tcp")
-    hint = "; ports below 1024 need CAP_NET_BIND_SERVICE or a socket from systemd" if denied and tcp else ""
-    return f"cannot listen at {endpoint}: {reason}{hint}", os.EX_NOPERM if denied else os.EX_UNAVAILABLE
-
-
-def make_sinks(settings: Log) -> list[Sink]:
-    """Return where the settings say that the log goes."""
-    sinks: list[Sink] = []
-    if settings.to in ("stderr", "both"):
-        sinks.append(StderrSink(sys.stderr))
-    if settings.to in ("syslog", "both"):
-        sinks.append(SyslogSink(settings.ident))
-        if not syslog_is_there():
-            text = f"log: there is no {SYSLOG_SOCKET}: lines for syslog are lost until a syslog daemon makes it"
-            StderrSink(sys.stderr).write(syslog.LOG_WARNING, text)
-    return sinks
-
-
-def make_journal(settings: Log, sinks: list[Sink] | None = None) -> Journal:
-    """Return the journal that the settings ask for; names are not looked up yet."""
-    sinks = make_sinks(settings) if sinks is None else sinks
-    return Journal(sinks, settings.level, Style(settings.style), settings.format == "json", no_names)
 
 
 def host_name() -> str:
     """Return this host's name, for replies; `localhost` if it has none that may stand in one."""
     name = socket.gethostname()
     return name if name.isascii() and name.replace(".", "").replace("-", "").isalnum() else "localhost"
-
-
-def shown(address: Any) -> str:
-    """Return an address as HOST:PORT."""
-    if isinstance(address, UNIXAddress):
-        return f"unix:{os.fsdecode(address.name or b'')}"
-    host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
-    return f"{host}:{address.port}"

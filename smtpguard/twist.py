@@ -21,9 +21,7 @@ from twisted.python import usage
 from .cli.run import load
 from .config.endpoints import parse_client, parse_server
 from .config.faults import Faulty, printable
-from .config.policy_file import PolicyFile
-from .config.settings import Settings
-from .tls.settings import LoadedTls
+from .net.configuration import Configuration
 
 RELAY_CHECK: Final = ("enforce", "warn", "off")
 
@@ -78,10 +76,8 @@ class GuardService(Service):
 
     name = "smtpguard"
 
-    def __init__(self, settings: Settings, policy: PolicyFile, tls: LoadedTls) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._tls = tls
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
         self._guard: Any = None
         self._ended: Deferred[None] | None = None
 
@@ -92,7 +88,7 @@ class GuardService(Service):
         from .service import Service as Guard
 
         Service.startService(self)
-        self._guard = Guard(reactor, self._settings, self._policy, self._tls)
+        self._guard = Guard(reactor, self._configuration)
         self._ended = Deferred()
         self._guard.done.addCallback(self._done, reactor)
         self._guard.start().addErrback(self._failed, reactor)
@@ -121,7 +117,7 @@ class GuardService(Service):
 def makeService(options: Options) -> GuardService:
     """Make the service of what the command line says, or exit as `smtpguard run` does."""
     try:
-        return GuardService(*load(options["config"], {key: options[key] for key in _FLAGS}))
+        return GuardService(load(options["config"], {key: options[key] for key in _FLAGS}))
     except Faulty as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)

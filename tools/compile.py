@@ -36,6 +36,7 @@ MODULES = (
     "net/client.py",
     "net/deadlines.py",
     "net/listener.py",
+    "net/pace.py",
     "net/places.py",
     "net/session.py",
     "net/wires.py",

@@ -14,6 +14,8 @@ from ..config import policy_file
 from ..config.settings import Settings
 from ..demo.mta import DOMAIN, DemoMtaFactory
 from ..demo.talk import talk
+from ..net.configuration import Configuration
+from ..tls import settings as tls_settings
 from .run import serve
 
 DIALOGUES = (
@@ -33,9 +35,9 @@ def demo(port: int, once: bool) -> int:
     policy = policy_file.load(Path(demo_package.__file__).with_name("policy.yaml"))
     mta: list[Any] = []
 
-    def settings(reactor: Any) -> Settings:
+    def configuration(reactor: Any) -> Configuration:
         mta.append(reactor.listenTCP(0, DemoMtaFactory(), interface="127.0.0.1"))
-        return Settings.model_validate(
+        settings = Settings.model_validate(
             {
                 "listen": [{"endpoint": f"tcp:{_free(port)}:interface=127.0.0.1"}],
                 "backend": {
@@ -45,6 +47,7 @@ def demo(port: int, once: bool) -> int:
                 "dns": {"names": False},
             }
         )
+        return Configuration(settings, policy, tls_settings.load(settings))
 
     @inlineCallbacks
     def show(reactor: Any, service: Any) -> Any:
@@ -59,7 +62,7 @@ def demo(port: int, once: bool) -> int:
         click.echo(f"  inside:  telnet 127.0.0.1 {at}")
         click.echo(f"  outside: telnet -b 127.0.0.2 127.0.0.1 {at}    (or: nc -C -s 127.0.0.2 127.0.0.1 {at})")
 
-    return serve(settings, policy, started=show)
+    return serve(configuration, started=show)
 
 
 def _free(port: int) -> int:

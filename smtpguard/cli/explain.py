@@ -14,6 +14,7 @@ from ..journal import lines
 from ..journal.lines import Client, Style
 from ..policy.decision import Decision, decide
 from ..policy.networks import Peer
+from ..policy.rules import Policy
 from ..smtp import answers
 from ..smtp.answers import Closing
 from ..smtp.effects import Judged, Refused
@@ -89,10 +90,33 @@ def explain(
         + (f" after {decision.verdict.delay:g} s" if decision.verdict.delay else ""),
         "reply": str(decision.reply) if decision.reply else "the backend's",
         "log": _log_line(decision, Client(peer), Style(style)) or "(nothing but the session's summary)",
+        **_limits(loaded.policy, peer, decision),
     }
     for key, value in rows.items():
         click.echo(f"{key:8} {value}")
     return os.EX_OK
+
+
+def _limits(policy: Policy, peer: Peer, decision: Decision) -> dict[str, str]:
+    """Return the limits of the policy that such a line counts for, if there are any."""
+    counted = _counted(decision)
+    touched = [one for one in policy.limits.all if one.counts in counted]
+    if not touched:
+        return {}
+    applying = policy.limits.applying(policy.networks.classify(peer))
+    return {"limits": "\n         ".join(str(one) if one in applying else f"{one.name}: exempt" for one in touched)}
+
+
+def _counted(decision: Decision) -> frozenset[str]:
+    """Return what a line is counted as (smtpguard.ledger.telling says the same of a session's notes)."""
+    line, action = decision.line, decision.verdict.action
+    if isinstance(line, Malformed):
+        return frozenset({"commands", "malformed"})
+    if action not in (Action.FORWARD, Action.STARTTLS) or line.verb in DISCLOSING | PROBES:
+        return frozenset({"commands", "probes"})
+    # What the backend refuses of these is counted.
+    refusable = {b"RCPT": {"recipients"}, b"AUTH": {"auth"}}.get(line.verb, set())
+    return frozenset({"commands", *refusable})
 
 
 def _log_line(decision: Decision, client: Client, style: Style) -> str | None:

@@ -28,6 +28,9 @@ class Commands(click.Group):
         "explain": "explain",
         "demo": "demo",
         "audit": "audit",
+        "status": "status",
+        "incidents": "incidents",
+        "bans": "bans",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -9,39 +9,37 @@ import resource
 import signal
 import syslog
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
+from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from ..config import policy_file, settings
 from ..config.endpoints import parse_client, parse_server
-from ..config.faults import Fault, Faulty
 from ..config.fields import workers as parse_workers
-from ..config.policy_file import PolicyFile
-from ..config.settings import Settings
 from ..journal.journal import Journal
 from ..net import systemd
-from ..tls import settings as tls_settings
-from ..tls.settings import LoadedTls
+from ..net.configuration import Configuration, Read, read
+from .internal import Internal
 
 if TYPE_CHECKING:
     # Imported when it is needed: with it comes what takes the sockets of systemd out of the environment.
     from ..service import Service
     from ..transport.reactor import Kind
+    from ..workers.clerk import Clerk
     from ..workers.worker import Worker
 
-DESCRIPTORS_BESIDE: Final = 64
-"""Descriptors that are no session's: listeners, the log, the event loop, look-ups of names."""
+DESCRIPTORS_BESIDE: Final = 192
+"""Descriptors that are no session's: 128 for look-ups of names (smtpguard.net.resolver.IN_FLIGHT), 64 for listeners, the
+log, the event loop and clients that are turned away."""
 GARBAGE_OBJECTS: Final = 20_000
 """New objects before Python looks for cycles among them: a few MB.  Its own 700 is a look every few sessions, and a
 session leaves no cycle behind."""
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
-HELD_SIGNALS: Final = STOP_SIGNALS | {signal.SIGHUP}
+HELD_SIGNALS: Final = STOP_SIGNALS | {signal.SIGHUP, signal.SIGUSR1}
 """They wait from the beginning until there is something to stop, or to reload."""
 
 
@@ -111,7 +109,8 @@ def run_guard(
     reactor: Kind,
 ) -> int:
     """Serve clients, in front of a mail server."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # without a handler it would end the process
+    # Without a handler they would end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
     if config is None and not (listen and backend):
         raise click.UsageError("give --listen and --backend, or --config with a settings file")
     flags = {
@@ -122,87 +121,112 @@ def run_guard(
         "workers": workers,
     }
     passed = systemd.passed_sockets()
-    loaded, rules, tls = load(config, flags)
-    number = len(os.sched_getaffinity(0)) if loaded.workers == "auto" else int(loaded.workers)
+    loaded = load(config, flags)
+    again = partial(read, config, flags)
+    workers_wanted = loaded.settings.workers
+    number = len(os.sched_getaffinity(0)) if workers_wanted == "auto" else int(workers_wanted)
     if number == 1:
-        return serve(loaded, rules, tls, reactor=reactor)
+        return serve(loaded, reactor=reactor, again=again)
     from ..workers import service
 
     _raise_descriptor_limit()  # for the sockets of all workers
     _spare_collector()  # here too: what is never looked at again stays in memory once for all of them
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
 
-    def work(worker: Worker, tls: LoadedTls) -> int:
-        return serve(loaded, rules, tls, reactor=reactor, worker=worker)
+    def work(worker: Worker, configuration: Configuration) -> int:
+        return serve(configuration, reactor=reactor, worker=worker)
 
-    return service.run(loaded, rules, tls, number, passed, work)
+    def keep(clerk: Clerk) -> int:
+        return keep_office(clerk, again, reactor)
+
+    return service.run(loaded, again, number, passed, work, keep)
 
 
-def load(config: str | None, flags: Mapping[str, Any]) -> tuple[Settings, PolicyFile, LoadedTls]:
-    """Load what may be served: settings, policy and certificates without faults, the policy's own tests passing.
-
-    Raises Faulty, or OSError for a file that cannot be read.
-    """
-    loaded = settings.load(config, flags)
-    faults: list[Fault] = []
-    policy: PolicyFile | None = None
-    tls: LoadedTls | None = None
-    try:
-        policy = policy_file.load(policy_file.find(loaded.settings.policy))
-        faults += loaded.faults_with(policy.policy)
-        faults += policy.faults_with(listener.label for listener in loaded.settings.listen)
-        faults += policy.failures()
-    except Faulty as error:
-        faults += error.faults
-    try:
-        tls = tls_settings.load(loaded.settings)
-    except Faulty as error:
-        faults += error.faults
-    if faults or policy is None or tls is None:
-        raise Faulty(faults)
-    for warning in (*policy.warnings, *loaded.warnings_with(policy.policy), *tls.warnings):
+def load(config: str | None, flags: Mapping[str, Any]) -> Configuration:
+    """Load what may be served, and tell the warnings; raises as `read` does."""
+    loaded = read(config, flags)
+    for warning in loaded.warnings:
         click.echo(str(warning), err=True)
-    return loaded.settings, policy, tls
+    return loaded
 
 
 def serve(
-    settings_for: Settings | Callable[[Any], Settings],
-    policy: PolicyFile,
-    tls: LoadedTls | None = None,
+    configuration: Configuration | Callable[[Any], Configuration],
     started: Callable[[Any, Service], Deferred[Any]] | None = None,
     reactor: Kind = "auto",
     worker: Worker | None = None,
+    again: Read | None = None,
 ) -> int:
     """Run a reactor until the service ends; returns the exit status.
 
-    `settings_for` may be a function that makes the settings once there is a reactor; `started` is
+    `configuration` may be a function that makes it once there is a reactor; `started` is
     called when the service listens.  `reactor` is what --reactor takes.  `worker` is what this process is of a
-    service of several.
+    service of several.  `again` reads the configuration once more, at SIGHUP.
     """
     from ..service import Service
+
+    installed = _reactor(reactor)
+    if installed is None:
+        return os.EX_UNAVAILABLE
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    descriptors = _raise_descriptor_limit()
+    loaded = configuration if isinstance(configuration, Configuration) else configuration(installed)
+    share = worker.share(loaded.settings) if worker else None
+    service = Service(installed, loaded, share=share, read=again)
+    sessions = loaded.settings.limits.sessions
+    wanted = 2 * sessions + DESCRIPTORS_BESIDE
+    if descriptors > 0:
+        fits = service.reception.fits = max((descriptors - DESCRIPTORS_BESIDE) // 2, 1)
+        if descriptors < wanted:
+            takes = f"limits.sessions is {sessions}, which takes {wanted} descriptors"
+            service.journal.service(f"{takes}; there may be {descriptors}, for {fits}", syslog.LOG_WARNING)
+    _observe(service.journal, installed)
+    _spare_collector()
+    return _until_done(installed, service, started, worker)
+
+
+def keep_office(clerk: Clerk, again: Read, reactor: Kind) -> int:
+    """Keep the office of a service of several workers, until the supervisor says that it is enough."""
+    from ..office.office import Office
+    from ..service import host_name
+
+    installed = _reactor("auto" if reactor == "uvloop" else reactor)  # if it is not there the workers say so
+    if installed is None:
+        return os.EX_UNAVAILABLE
+    _observe(clerk.journal, installed)
+    clerk.journal.call_later = installed.callLater
+    office = Office(installed, clerk.configuration, host_name(), clerk.facts, clerk.journal.service, clerk.order, True)
+
+    def reload() -> None:
+        # What has become wrong since the supervisor read it is told at the next reload.
+        reading = deferToThreadPool(installed, installed.getThreadPool(), again)
+        reading.addCallbacks(office.reload, lambda _: None)
+
+    def end() -> None:
+        office.stop()
+        installed.stop()
+
+    def start() -> None:
+        office.start()
+        clerk.obey(installed, office, reload, end)
+
+    installed.callWhenRunning(start)
+    installed.run(installSignalHandlers=False)
+    return os.EX_OK
+
+
+def _reactor(kind: Kind) -> Any:
+    """Install the reactor; None, and said why, if there is none of that kind."""
     from ..transport.reactor import install
 
     try:
-        install(reactor)
+        install(kind)
     except ImportError as error:
         click.echo(f"smtpguard: no uvloop ({error}): pip install uvloop, or --reactor stock", err=True)
-        return os.EX_UNAVAILABLE
+        return None
     from twisted.internet import reactor as installed  # noqa: TID251 - the one place that starts one
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
-    descriptors = _raise_descriptor_limit()
-    loaded = settings_for if isinstance(settings_for, Settings) else settings_for(installed)
-    share = worker.share(loaded) if worker else None
-    service = Service(installed, loaded, policy, tls or tls_settings.load(loaded), share=share)
-    wanted = 2 * loaded.limits.sessions + DESCRIPTORS_BESIDE
-    if 0 < descriptors < wanted:
-        text = (
-            f"limits.sessions is {loaded.limits.sessions}, which takes {wanted} descriptors; there may be {descriptors}"
-        )
-        service.journal.service(text, syslog.LOG_WARNING)
-    _observe(service.journal)
-    _spare_collector()
-    return _until_done(installed, service, loaded, started, worker)
+    return installed
 
 
 def _spare_collector() -> None:
@@ -212,48 +236,9 @@ def _spare_collector() -> None:
     gc.set_threshold(GARBAGE_OBJECTS)
 
 
-class Reload:
-    """SIGHUP: reads the certificates again, in a thread; with any fault, what is in use stays in use.
-
-    What is asked for while they are read is done behind it, once.
-    """
-
-    def __init__(self, reactor: Any, service: Service, loaded: Settings) -> None:
-        self._reactor = reactor
-        self._service = service
-        self._loaded = loaded
-        self._reading = self._again = False
-
-    def __call__(self) -> None:
-        if self._reading:
-            self._again = True
-            return
-        self._reading = True
-        reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), tls_settings.load, self._loaded)
-        reading.addCallbacks(self._read, self._failed).addBoth(lambda _: self._done())
-
-    def _read(self, tls: LoadedTls) -> None:
-        for warning in tls.warnings:
-            self._service.journal.service(str(warning), syslog.LOG_WARNING)
-        self._service.reload(tls)
-
-    def _failed(self, failure: Failure) -> None:
-        faults = failure.value.faults if isinstance(failure.value, Faulty) else [failure.getErrorMessage()]
-        for fault in faults:
-            self._service.journal.service(str(fault), syslog.LOG_ERR)
-        self._service.journal.service("SIGHUP: the certificates in use stay in use", syslog.LOG_ERR)
-
-    def _done(self) -> None:
-        self._reading = False
-        if self._again:
-            self._again = False
-            self()
-
-
 def _until_done(
     reactor: Any,
     service: Service,
-    loaded: Settings,
     started: Callable[[Any, Service], Deferred[Any]] | None,
     worker: Worker | None,
 ) -> int:
@@ -273,13 +258,13 @@ def _until_done(
         if started is not None:
             starting.addCallback(lambda _: started(reactor, service) if service.addresses else None)
         starting.addErrback(failed)
-        reload = Reload(reactor, service, loaded)
         if worker is not None:
-            worker.obey(reactor, service, reload)
+            worker.obey(reactor, service)
             return
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: reactor.callFromThread(service.stop))
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(service.journal.reopen))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     reactor.callWhenRunning(start)
@@ -287,18 +272,9 @@ def _until_done(
     return status[0]
 
 
-def _observe(journal: Journal) -> None:
-    """Send Twisted's own warnings and our own tracebacks to the journal, one line each."""
-
-    @implementer(ILogObserver)
-    def observer(event: Any) -> None:
-        if event.get("log_level", LogLevel.info) >= LogLevel.warn:
-            text = formatEvent(event)
-            failure = event.get("log_failure")
-            if failure is not None:
-                text = f"{text}: {failure.getTraceback()}"
-            journal.service(" | ".join(text.splitlines()), syslog.LOG_ERR, "internal")
-
+def _observe(journal: Journal, reactor: Any) -> None:
+    """Send Twisted's own warnings and our own tracebacks to the journal."""
+    observer = Internal(journal, reactor.callLater)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
 
 

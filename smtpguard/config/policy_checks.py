@@ -15,11 +15,15 @@ from ..policy.rules import OTHER
 from ..smtp.invariants import never_forwarded
 from ..smtp.verbs import KNOWN_VERBS
 from .faults import Fault, Known
+from .limit_models import MOST_EXCEPT, OPERATOR
 from .yaml_reader import Document
 
 _CONDITIONS: Final = frozenset(
     {"from", "from_not", "argument", "greeted", "esmtp", "tls", "tls_name", "authenticated", "auth_failed", "listener"}
 )
+
+_LIMIT_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+"""It stands in the log, and is a label of metrics."""
 
 
 class CrossChecks:
@@ -30,6 +34,7 @@ class CrossChecks:
         data = document.data if isinstance(document.data, dict) else {}
         self._networks = _as_mapping(data.get("networks"))
         self._rulesets = _as_mapping(data.get("rulesets"))
+        self._limits = _as_mapping(data.get("limits"))
         self._choices = {key: _as_mapping(data.get(key)) for key in ("bare_newline", "early_input")}
         self._options = [o for o in _as_list(data.get("privacy_options")) if isinstance(o, str)]
         verbs = {v.upper().encode("ascii", "replace") for v in _as_list(data.get("verbs")) if isinstance(v, str)}
@@ -44,6 +49,7 @@ class CrossChecks:
         yield from self._network_faults()
         yield from self._choice_faults()
         yield from self._option_faults()
+        yield from self._limit_faults()
         named: dict[bytes | None, str] = {None: ""}
         for name, rules in self._rulesets.items():
             yield from self._name_faults(name)
@@ -88,6 +94,18 @@ class CrossChecks:
             elif option not in privacy.OPTIONS:
                 text = f"unknown privacy option {option!r}{known.hint(option)}"
                 yield self._places.fault(("privacy_options", number), text)
+
+    def _limit_faults(self) -> Iterator[Fault]:
+        for name, limit in self._limits.items():
+            if not _LIMIT_NAME.fullmatch(name):
+                text = f"{name!r} cannot name a limit: a letter, then at most 31 small letters, digits, - and _"
+                yield self._places.fault(("limits", name), text, key=True)
+            elif name == OPERATOR:
+                text = f"`{OPERATOR}` means a ban that a person asked for: choose another name"
+                yield self._places.fault(("limits", name), text, key=True)
+            for place, word in enumerate(_as_list(_as_mapping(limit).get("except"))[:MOST_EXCEPT]):
+                if isinstance(word, str) and (text := self._unknown_network(word) or ""):
+                    yield self._places.fault(("limits", name, "except", place), f"except: {text}")
 
     def _name_faults(self, name: str) -> Iterator[Fault]:
         path = ("rulesets", name)

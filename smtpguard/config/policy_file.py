@@ -8,6 +8,7 @@ because `explain` must work on a policy whose tests fail.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import Enum
@@ -19,9 +20,10 @@ from attrs import frozen
 
 from ..policy import privacy
 from ..policy.decision import Decision, decide
+from ..policy.limits import Limits, Prefixes
 from ..policy.networks import Block, NetworkTable, Peer
 from ..policy.relaying import RelayDomains
-from ..policy.rules import ByNetwork, Manners, Policy, Relaying, Rule
+from ..policy.rules import INTERNAL, ByNetwork, Manners, Policy, Relaying, Rule
 from ..smtp.answers import Closing
 from ..smtp.budgets import Budgets
 from ..smtp.replies import Reply
@@ -39,6 +41,10 @@ E = TypeVar("E", bound=Enum)
 ENCRYPT_FIRST: Final = Reply.parse("538 5.7.11 Encryption required: say STARTTLS first")
 """RFC 4954 6."""
 
+VERSION_DIGITS: Final = 8
+"""Hexadecimal ones that tell one version of a policy from another: enough for all that a site ever has, and short enough
+to be read out."""
+
 SHIPPED: Final = ("internal-vrfy", "mailguard", "no-vrfy", "perimeter")
 
 
@@ -54,6 +60,15 @@ class PolicyFile:
     """The names that rules have for listeners, each with its line and column."""
     rules: int
     warnings: tuple[Fault, ...]
+    digest: str = ""
+    """SHA-256 of the file, in hexadecimal digits; empty for a policy that was in none."""
+
+    @property
+    def version(self) -> str:
+        """A short name for exactly this content of this file."""
+        return hashlib.sha256(f"{self.digest} {self.path}".encode("utf-8", "surrogateescape")).hexdigest()[
+            :VERSION_DIGITS
+        ]
 
     def faults_with(self, listeners: Iterable[str]) -> list[Fault]:
         """Return what is wrong with the policy under settings with these listeners."""
@@ -122,7 +137,8 @@ def build(document: Document) -> PolicyFile:
         for number, rule in enumerate(rules)
         for place, name in enumerate(rule.listener or ())
     )
-    return PolicyFile(places.file, policy, tests, listeners, count, tuple(sorted(f for f in faults if f.warning)))
+    warnings = tuple(sorted(fault for fault in faults if fault.warning))
+    return PolicyFile(places.file, policy, tests, listeners, count, warnings, document.digest)
 
 
 def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None, list[Fault]]:
@@ -161,6 +177,10 @@ def _policy(
                 inline = _inline(words or (), model.networks)
                 if inline:
                     blocks[_anonymous(inline)] = [parsed[word] for word in inline]
+    for limit in model.limits.values():
+        inline = _inline(limit.except_ or (), model.networks)
+        if inline:
+            blocks[_anonymous(inline)] = [parsed[word] for word in inline]
     table = NetworkTable(blocks)
     rule_sets = _privacy_rules(model.privacy_options, places)
     first = _auth_rules(model, places)
@@ -177,10 +197,26 @@ def _policy(
             for number, rule in enumerate(rules)
         )
     rule_sets = {**first, **rule_sets}
-    return Policy(table, rule_sets, _manners(model, table, relaying)), sum(map(len, rule_sets.values()))
+    manners = _manners(model, table, relaying, _limits(model, places, table))
+    return Policy(table, rule_sets, manners), sum(map(len, rule_sets.values()))
 
 
-def _manners(model: PolicyModel, table: NetworkTable, relaying: Relaying | None) -> Manners:
+def _limits(model: PolicyModel, places: Places, table: NetworkTable) -> Limits:
+    unless_said = [INTERNAL] if INTERNAL in model.networks else []
+    return Limits(
+        tuple(
+            limit.limit(
+                name,
+                _bits(unless_said if limit.except_ is None else limit.except_, model.networks, table),
+                f"{places.file}:{places.of(('limits', name))[0]}",
+            )
+            for name, limit in model.limits.items()
+        ),
+        Prefixes(model.prefixes.ipv4, model.prefixes.ipv6),
+    )
+
+
+def _manners(model: PolicyModel, table: NetworkTable, relaying: Relaying | None, limits: Limits) -> Manners:
     def by_network(choices: dict[str, str], kind: type[E], default: E) -> ByNetwork[E]:
         named = [(table.bits_of(name), kind(value)) for name, value in choices.items() if name != "default"]
         return ByNetwork(kind(choices.get("default", default.value)), named)
@@ -193,6 +229,7 @@ def _manners(model: PolicyModel, table: NetworkTable, relaying: Relaying | None)
         by_network(dict(model.early_input), EarlyInput, EarlyInput.HOLD),
         Budgets(**model.budgets.model_dump()),
         relaying,
+        limits,
     )
 
 
@@ -204,6 +241,16 @@ def _inline(words: Iterable[str], names: Container[str]) -> list[str]:
 def _anonymous(inline: list[str]) -> str:
     """Return the name of the network that the CIDRs in one rule's list make together."""
     return f"({', '.join(inline)})"
+
+
+def _bits(words: list[str], named: Container[str], table: NetworkTable) -> int:
+    """Return the bits of the networks that a list names or spells out."""
+    inline = _inline(words, named)
+    total = table.bits_of(_anonymous(inline)) if inline else 0
+    for word in words:
+        if word in named:
+            total |= table.bits_of(word)
+    return total
 
 
 def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule, ...]]:
@@ -226,21 +273,13 @@ def _auth_rules(model: PolicyModel, places: Places) -> dict[bytes, tuple[Rule, .
 
 
 def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: str) -> Rule:
-    def bits(words: list[str]) -> int:
-        inline = _inline(words, named)
-        total = table.bits_of(_anonymous(inline)) if inline else 0
-        for word in words:
-            if word in named:
-                total |= table.bits_of(word)
-        return total
-
     return Rule(
         where,
         Action(rule.action or "reply"),
         Reply.parse(rule.reply) if rule.reply is not None else None,
         rule.delay or 0.0,
-        None if rule.from_ is None else bits(rule.from_),
-        bits(rule.from_not or []),
+        None if rule.from_ is None else _bits(rule.from_, named, table),
+        _bits(rule.from_not or [], named, table),
         None if rule.listener is None else frozenset(rule.listener),
         None if rule.argument is None else re.compile(_glob(rule.argument).encode("utf-8"), re.IGNORECASE),
         rule.greeted,

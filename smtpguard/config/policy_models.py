@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticKnownError
@@ -19,10 +19,9 @@ from ..policy.reply_profiles import PROFILES
 from ..smtp.budgets import SENDMAIL, UNLESS_SAID
 from ..smtp.replies import Reply
 from ..smtp.verdict import Facts
+from .limit_models import MAX_DELAY as MAX_DELAY
+from .limit_models import LimitsModel, PrefixesModel
 from .models import Section
-
-MAX_DELAY: Final = 240.0
-"""Seconds; sendmail sleeps no longer either (MAXTIMEOUT), and clients wait 300 for a reply."""
 
 
 def _listed(value: object) -> object:
@@ -208,6 +207,8 @@ class PolicyModel(Section):
     budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = BudgetsModel(**asdict(UNLESS_SAID))
     auth: AuthModel = AuthModel()
     relay_domains: Annotated[RelayModel | None, BeforeValidator(_relay_domains)] = None
+    limits: LimitsModel = {}
+    prefixes: PrefixesModel = PrefixesModel()
     rulesets: dict[str, list[RuleModel]] = {}
     tests: list[TestModel] = []
 

@@ -21,10 +21,13 @@ from ..smtp.grammar import Fault
 from ..smtp.profiles import PROFILES as BACKEND_PROFILES
 from ..smtp.replies import Reply
 from ..smtp.verbs import CORE, DISCLOSING, KNOWN_VERBS, NEVER_FORWARDED, NEVER_FORWARDED_PREFIX, OBSOLETE, PROBES
-from .backend import Backend
+from .backend import Backend, Health
 from .fields import LONGEST_WAIT
+from .incidents import Hook, IncidentSettings
 from .listener import Certificate, Listener, StartTls
-from .settings import Dns, Limits, Log, Settings, Timeouts
+from .log import Log
+from .settings import Dns, Limits, Settings, Timeouts
+from .state import State
 
 _SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
     "The file": ("", Settings),
@@ -32,9 +35,13 @@ _SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
     "starttls": ("Of a listener. Paths begin at the settings file's folder.", StartTls),
     "certificates": ("Each item of the list; a string means its `chain`.", Certificate),
     "backend": ("A string means its `endpoint`.", Backend),
+    "health": ("Of a backend that is a list; see [backends.md](backends.md).", Health),
+    "state": ("A text is `shared` if it is a URL, else `file`; see [limits.md](limits.md).", State),
     "log": ("", Log),
     "limits": ("", Limits),
     "timeouts": ("How long to wait; a day at most.", Timeouts),
+    "incidents": ("See [incidents.md](incidents.md).", IncidentSettings),
+    "hook": ("Of `incidents`: one of `command` and `webhook`.", Hook),
     "dns": ("Host names are for the log only; they decide nothing.", Dns),
 }
 
@@ -54,7 +61,7 @@ _WHEN: Final = {
     "BETWEEN_CHUNKS": "any other command behind a BDAT that was not the last of its message",
     "ONLY_QUIT": "any command after a banner of the backend that refuses service",
     "NOT_SMTP": "a first line of HTTP, TLS or another protocol; the connection is closed",
-    "unavailable": "the backend cannot be reached, or the relay check has no answer yet",
+    "unavailable": "no backend is up, or can be reached, or the relay check has no answer yet",
     "busy": "`limits.sessions` or `limits.sessions_per_address` is reached",
     "too_many": "a budget of the session is used up, see `budgets` in the policy",
     "shutdown": "the guard is stopping",
@@ -64,6 +71,8 @@ _WHEN: Final = {
     "backend_timeout": "the backend did not answer within its time-out",
     "internal": "a fault of the guard itself, which is in the log",
     "given_up": "RSET, EHLO or HELO behind a BDAT that was not the last of its message",
+    "limited": "a limit of the policy, or a ban; see [limits.md](limits.md)",
+    "too_slow": "a message came slower than `limits.data_rate`",
     "policy": "a rule with `action: close` and no reply of its own",
 }
 
@@ -142,7 +151,8 @@ def _rows(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         flag = extra.get("flag")
         meaning = "; ".join(filter(None, (field.description, _choices(field), _range(field))))
-        yield f"`{name}`", _default(field), str(extra.get("unit", "")), f"`{flag}`" if flag else "", meaning
+        key, unit = f"`{field.alias or name}`", str(extra.get("unit", ""))
+        yield key, _default(field), unit, f"`{flag}`" if flag else "", meaning
 
 
 def _default(field: FieldInfo) -> str:
@@ -153,13 +163,17 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, list):
+        return f"`{', '.join(map(str, value))}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def _choices(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is not Literal:
+    of_a_list = get_origin(field.annotation) is list
+    annotation = get_args(field.annotation)[0] if of_a_list else field.annotation
+    if get_origin(annotation) is not Literal:
         return ""
-    return "one of " + ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    return ("each " if of_a_list else "") + "one of " + ", ".join(f"`{choice}`" for choice in get_args(annotation))
 
 
 def _range(field: FieldInfo) -> str:

@@ -20,31 +20,17 @@ from ..smtp.bounds import Bounds
 from ..smtp.phases import Awaited
 from ..smtp.profiles import PROFILES
 from ..smtp.terms import Terms
+from .admin import AdminEndpoint, trouble_with
 from .backend import Backend, is_loopback
 from .endpoints import Endpoint, parse_client, parse_server
 from .faults import Fault, Faulty, Known
-from .fields import Address, FilePath, Listed, Octets, Seconds, Workers, flag, unit, wrapped
+from .fields import Address, FilePath, Listed, Octets, Seconds, Workers, flag, listed, unit, wrapped
+from .incidents import IncidentSettings
 from .listener import Listener
+from .log import Log
 from .models import Section, validate
+from .state import State, beside, unfolded
 from .yaml_reader import Document, Places, is_file, read_file
-
-
-class Log(Section):
-    """What is logged, how and where."""
-
-    to: Literal["stderr", "syslog", "both"] = Field("stderr", description="syslog is facility mail")
-    style: Literal["sendmail", "classic"] = Field(
-        "sendmail",
-        description="form of the lines: sendmail 8.17's, or a 1990s one, which does not tell refused from forwarded",
-    )
-    format: Literal["text", "json"] = Field("text", description="lines, or one JSON object an event")
-    level: int = Field(
-        9,
-        ge=0,
-        le=99,
-        description="sendmail's LogLevel: 1 attacks, 6 VRFY and EXPN, 9 a summary a session, 11 connections",
-    )
-    ident: str = Field("smtpguard", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="program name in syslog")
 
 
 class Limits(Section):
@@ -64,6 +50,17 @@ class Limits(Section):
     )
     reply_line: Octets = Field(16384, ge=512, description="octets of one line of a backend's reply")
     reply: Octets = Field(1048576, ge=16384, description="octets of a backend's reply")
+    data_rate: float = Field(
+        10.0,
+        ge=0,
+        le=1_000_000,
+        description="octets of a message that must come in a second, on an average over `data_rate_seconds`; 0 is no "
+        "such limit. A modem of 300 baud sends 30",
+        json_schema_extra=unit("octets/s"),
+    )
+    data_rate_seconds: Seconds = Field(
+        300.0, description="of a period; what of it the client was not read in, since the backend was full, is added"
+    )
 
 
 class Timeouts(Section):
@@ -153,6 +150,15 @@ class Settings(Section):
         "for all of them together",
         json_schema_extra=flag("--workers"),
     )
+    state: Annotated[State, BeforeValidator(unfolded)] = Field(
+        State(), description="a path, or the URL of a Redis, or a mapping with both: see its own table"
+    )
+    incidents: IncidentSettings = Field(IncidentSettings(), description="see its own table")
+    admin: Annotated[list[AdminEndpoint], Listed] = Field(
+        [],
+        description="where status, metrics and health are asked for ([monitoring.md](monitoring.md)): "
+        "`unix:PATH`, or a port of the loopback interface, `tcp:8025:interface=127.0.0.1`; nowhere if not set",
+    )
     log: Log = Field(Log(), description="see its own table")
     limits: Limits = Field(Limits(), description="see its own table")
     timeouts: Timeouts = Field(Timeouts(), description="see its own table")
@@ -185,10 +191,17 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _not_itself(self) -> Settings:
-        for text in filter(None, (self.backend.endpoint, self.backend.endpoint_ipv6)):
+        for text in self.backend.addresses:
             backend = parse_client(text)
             if any(_is_reached_by(backend, parse_server(own)) for own in self._endpoints):
                 raise ValueError(f"backend: {text} is a listener of this guard: name the mail server")
+        return self
+
+    @model_validator(mode="after")
+    def _apart(self) -> Settings:
+        trouble = trouble_with(self.admin, self._endpoints)
+        if trouble is not None:
+            raise ValueError(trouble)
         return self
 
     @property
@@ -247,6 +260,8 @@ class Loaded:
                 if name not in names - {"default"}:
                     path = ("listen", number, "starttls", "passthrough", place)
                     faults.append(self.places.fault(path, f"passthrough: unknown network {name!r}{known.hint(name)}"))
+        if no_file := self.settings.log.file_fault():
+            faults.append(self.places.fault(("log", "file"), no_file))
         recipient = self.settings.relay_check_recipient
         if policy.refuses_relaying and policy.relays_to(recipient):
             text = f"relay_check_recipient: {recipient} is in `relay_domains` of the policy: name an address elsewhere"
@@ -294,11 +309,24 @@ def policy_named_in(path: str | Path) -> str | None:
     return policy if isinstance(policy, str) else None
 
 
+def admin_named_in(path: str | Path) -> list[str]:
+    """Return the admin endpoints that a settings file names, whatever else is wrong with the file."""
+    try:
+        data = read_file(path).data
+    except Faulty:
+        return []
+    named = listed(data.get("admin", [])) if isinstance(data, dict) else []
+    return [text for text in named if isinstance(text, str)] if isinstance(named, list) else []
+
+
 def _apply(flags: Mapping[str, Any], data: dict[str, Any], folder: Path) -> None:
     policy = data.get("policy")
     if isinstance(policy, str) and is_file(folder / policy):
         data["policy"] = str(folder / policy)
     _beside(data.get("backend"), "ca", folder)
+    _beside(data.get("log"), "file", folder)
+    if "state" in data:
+        data["state"] = beside(data["state"], folder)
     listeners = data.get("listen")
     for listener in listeners if isinstance(listeners, list) else [listeners]:
         starttls = listener.get("starttls") if isinstance(listener, dict) else None

@@ -8,6 +8,7 @@ follow the YAML 1.2 core schema, so that `no`, `off`, `0755` and `12:30` are the
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from errno import ENAMETOOLONG
@@ -115,6 +116,8 @@ class Document:
     places: Places
     faults: list[Fault]
     """What is wrong with it as YAML; the data leaves the faulty parts out."""
+    digest: str = ""
+    """SHA-256 of the file's octets, in hexadecimal digits; empty for what is no file."""
 
     @classmethod
     def empty(cls, name: str) -> Document:
@@ -138,7 +141,9 @@ def read_file(path: str | Path) -> Document:
         octets = file.read(FILE_OCTETS + 1)
     if len(octets) > FILE_OCTETS:
         raise Faulty([Fault(str(path), 1, 1, f"file larger than {FILE_OCTETS} octets")])
-    return read(octets, str(path))
+    document = read(octets, str(path))
+    document.digest = hashlib.sha256(octets).hexdigest()
+    return document
 
 
 def read(octets: bytes | str, file: str) -> Document:

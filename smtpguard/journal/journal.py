@@ -2,13 +2,15 @@
 
 Contract: a `Journal` belongs to the process, a `SessionJournal` to one session.  Nothing is formatted
 that is not written.  A line that names a client waits for the name, for as long as the look-up may
-take and no longer, and never makes anything else wait; the order within a session is kept.
+take and no longer, and never makes anything else wait; the order within a session is kept.  What a sink does
+not take is tried again, for as long as it takes.
 """
 
 from __future__ import annotations
 
 import json
 import syslog
+import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -18,9 +20,19 @@ from ..policy.networks import Peer
 from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
 from . import lines
 from .lines import Client, Level, Line, Style
+from .sinks import QueuedSink, lost_text
 
 HELD_LINES: Final = 100
 """Lines of one session that wait for a name; at the next they go out without it."""
+RETRY_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Between attempts to write of which none got anything written; the last one goes on.  A syslog daemon's socket holds
+ten lines (net.unix.max_dgram_qlen) and is read within milliseconds."""
+DRAIN_SECONDS: Final = 0.5
+"""At the end, for what still waits."""
+LONGEST_JSON: Final = 3_800
+"""Octets of an object, so that it fits into a line with what stands before it (smtpguard.journal.outlets)."""
+LONGEST_VALUES: Final = (1_000, 240)
+"""Characters of each text in an object that would be longer, and in one that still would be."""
 
 FindName = Callable[[Peer, Callable[[str | None], None]], None]
 """Looks for a client's name and calls back once, at once or later."""
@@ -54,9 +66,33 @@ class Journal:
         self.find_name = find_name
         self.service_elsewhere: Callable[[str, int], bool] | None = None
         """Passes what is about the service on to who writes it for several processes; False if that cannot be."""
-        self._sinks = sinks
+        self.call_later: Callable[[float, Callable[[], None]], object] | None = None
+        """Sees to it that what a sink did not take is tried again though nothing more is written; of a reactor."""
         self._as_json = as_json
+        self._lost_before = 0
+        """By sinks that were given up."""
         self._waiting: set[SessionJournal] = set()
+        self._tries = 0
+        self._later = False
+        self._take(sinks)
+
+    def write_as(self, level: int, style: Style, as_json: bool, sinks: list[Sink] | None) -> None:
+        """Write from now on as other settings ask for; with None to where it has written before."""
+        self.level = level
+        self.style = style
+        self._as_json = as_json
+        if sinks is not None:
+            self._written()
+            self._lost_before = self.lost
+            for sink in self._queued:
+                sink.close()
+            self._take(sinks)
+
+    def _take(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+        self._queued = [sink for sink in sinks if isinstance(sink, QueuedSink)]
+        for sink in self._queued:
+            sink.lost_text = self._lost_text
 
     def session(self, session_id: str, peer: Peer) -> SessionJournal:
         return SessionJournal(self, session_id, peer)
@@ -73,29 +109,104 @@ class Journal:
         for session in list(self._waiting):
             session.name(None)
 
+    # -- what was not taken ----------------------------------------------------------------------------
+
+    @property
+    def lost(self) -> int:
+        """How many lines no sink of this process took, nor will."""
+        return self._lost_before + sum(sink.lost for sink in self._queued)
+
+    def reopen(self) -> None:
+        """Write to what the names of files mean from now on, as after a rotation."""
+        for sink in self._queued:
+            fault = sink.reopen()
+            if fault:
+                text = f"log: cannot be opened again: {fault}; what was open stays in use"
+                self.service(text, syslog.LOG_ERR, "log")
+
+    def forked(self) -> None:
+        """This process is a copy; what waits is written by the first."""
+        for sink in self._queued:
+            sink.forked()
+
+    def drain(self) -> None:
+        """At the end: write what waits, without its names, and wait a moment for who is to take it."""
+        self.flush()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while not self._written() and time.monotonic() < deadline:
+            time.sleep(RETRY_SECONDS[0])
+
+    def _written(self) -> bool:
+        """Write what waits, as far as it is taken; True if that is all."""
+        return not [sink for sink in self._queued if not sink.flush()]
+
+    def _try_later(self) -> None:
+        if self.call_later is not None and not self._later:
+            self._later = True
+            self.call_later(RETRY_SECONDS[min(self._tries, len(RETRY_SECONDS) - 1)], self._try_again)
+
+    def _try_again(self) -> None:
+        self._later = False
+        before = sum(sink.late for sink in self._queued)
+        if self._written():
+            self._tries = 0
+            return
+        # Who reads is to be waited for no longer than it takes to read what its socket holds.
+        self._tries = 0 if sum(sink.late for sink in self._queued) > before else self._tries + 1
+        self._try_later()
+
+    def _lost_text(self, count: int) -> str:
+        line = Line(Level.SERVICE, syslog.LOG_WARNING, "log", lost_text(count), lambda: {"lost": count})
+        return self._text(line, "", None)
+
+    # -- writing -----------------------------------------------------------------------------------
+
     def waits(self, session: SessionJournal, waiting: bool) -> None:
         """Note whether a session has lines that wait for a name."""
         (self._waiting.add if waiting else self._waiting.discard)(session)
 
     def write(self, line: Line, session_id: str = "", client: Client | None = None) -> None:
-        if self._as_json:
-            text = json.dumps(
-                {
-                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "event": line.event,
-                    "priority": line.priority,
-                    **({"session": session_id} if session_id else {}),
-                    **({"client": client.peer.text, "host": client.host} if client else {}),
-                    **line.fields,
-                    "message": line.text,
-                }
-            )
-        elif session_id and self.style is Style.SENDMAIL:
-            text = f"{session_id}: {line.text}"
-        else:
-            text = line.text
+        text = self._text(line, session_id, client)
         for sink in self._sinks:
             sink.write(line.priority, text)
+        for queued in self._queued:
+            if queued.waiting:
+                self._try_later()
+
+    def _text(self, line: Line, session_id: str, client: Client | None) -> str:
+        if self._as_json:
+            return _object(line, session_id, client)
+        if session_id and self.style is Style.SENDMAIL:
+            return f"{session_id}: {line.text}"
+        return line.text
+
+
+def _object(line: Line, session_id: str, client: Client | None) -> str:
+    # What cannot be forged comes first, the client's address above all (share/fail2ban).
+    certain = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": line.event,
+        "priority": line.priority,
+        **({"session": session_id} if session_id else {}),
+        **({"client": client.peer.text, "host": client.host} if client else {}),
+    }
+    fields = line.fields
+    text = json.dumps({**certain, **fields, "message": line.text})
+    if len(text) <= LONGEST_JSON:
+        return text
+    # Half of an object would be none.
+    for longest in LONGEST_VALUES:
+        fields = {name: _shorter(value, longest) if isinstance(value, str) else value for name, value in fields.items()}
+        text = json.dumps({**certain, **fields, "message": _shorter(line.text, longest)})
+        if len(text) <= LONGEST_JSON:
+            return text
+    return json.dumps({**certain, "message": _shorter(line.text, LONGEST_VALUES[-1])})
+
+
+def _shorter(text: str, longest: int) -> str:
+    """Return `text` without its middle if it is long."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"
 
 
 class SessionJournal:
@@ -156,8 +267,8 @@ class SessionJournal:
     def uninspected(self) -> None:
         self._write(Level.VIOLATION, lines.uninspected)
 
-    def turned_away(self, why: str, octets: bytes = b"") -> None:
-        self._write(Level.VIOLATION, lambda c: lines.turned_away(c, why, octets))
+    def turned_away(self, why: str, octets: bytes = b"", level: int = Level.VIOLATION) -> None:
+        self._write(level, lambda c: lines.turned_away(c, why, octets, level))
 
     def ended(self, counts: dict[bytes, list[int]], seconds: float, cut_short: str = "") -> None:
         self._write(Level.SUMMARY, lambda c: lines.summary(counts, c, seconds, cut_short))

@@ -226,7 +226,9 @@ def authenticated(event: Authenticated, client: Client) -> Line:
 
     if event.accepted:
         return Line(Level.SUMMARY, syslog.LOG_INFO, "auth", f"AUTH=server, relay={client}, mech={mechanism}", fields)
-    text = f"AUTH failure ({mechanism}): authentication failure (535), relay={client}"
+    # The middle is of the form that sendmail writes for SASL, which fail2ban's `sendmail-auth` looks for.
+    why = "authentication failure (535) SASL(-13): authentication failure: refused by the mail server"
+    text = f"AUTH failure ({mechanism}): {why}, relay={client}"
     return Line(Level.COMMAND, syslog.LOG_NOTICE, "auth-failure", text, fields)
 
 
@@ -256,11 +258,11 @@ def uninspected(client: Client) -> Line:
     return Line(Level.VIOLATION, syslog.LOG_NOTICE, "uninspected", text)
 
 
-def turned_away(client: Client, why: str, octets: bytes = b"") -> Line:
+def turned_away(client: Client, why: str, octets: bytes = b"", level: int = Level.VIOLATION) -> Line:
     """A connection that got no session."""
     shown = printable(octets)
     text = f"rejecting connection from {client}: {why}{': ' + shown if shown else ''}"
-    return Line(Level.VIOLATION, syslog.LOG_NOTICE, "turned-away", text, lambda: {"what": why, "octets": shown})
+    return Line(level, syslog.LOG_NOTICE, "turned-away", text, lambda: {"what": why, "octets": shown})
 
 
 def _of(passed: int, total: int) -> str:

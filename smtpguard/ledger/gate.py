@@ -14,7 +14,7 @@ from typing import Final
 
 from ..policy.limits import PARALLEL, By, Hardness, Limit, Prefixes
 from ..policy.networks import Peer
-from .counting import Counting, Rules, in_memory, key_of, keys_of
+from .counting import Rules, in_memory, key_of, keys_of
 from .deeds import Kind
 from .measures import Measure
 from .standing import Standing

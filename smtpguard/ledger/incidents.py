@@ -12,7 +12,7 @@ are open, the one that has been quiet for longest is closed early: it has been t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final
 
@@ -71,9 +71,10 @@ class Incidents:
         self._next_id = max(self._next_id, last_id + 1)
         for incident in kept:
             self._next_id = max(self._next_id, incident.id + 1)
-            if incident.key not in self._open and len(self._open) < OPEN:
+            known = self._open.get(incident.key)
+            if known is None and len(self._open) < OPEN:
                 self._enter(incident)
-            else:
+            elif known is None or known.id != incident.id:
                 incident.closed = incident.last
                 self._changed(incident, Event.WENT_ON)
 
@@ -96,7 +97,7 @@ class Incidents:
         crowd = self.watched.crowded_out()
         if crowd:
             known = self._open.get(MANY)
-            incident = known or self._new(MANY, now)
+            incident = known or self._new(MANY, min(one.when for one in crowd), now)
             for one in crowd:
                 incident.did(one)
             self._changed(incident, Event.WENT_ON if known else Event.OPENED)
@@ -126,24 +127,25 @@ class Incidents:
 
     # -- opening and closing -------------------------------------------------------------------------
 
-    def _begin(self, key: str, address: str, deeds: Iterable[Deed], measure: Measure | None, now: float) -> None:
+    def _begin(self, key: str, address: str, deeds: Sequence[Deed], measure: Measure | None, now: float) -> None:
         network = around(address, *self.prefixes)
         if self._around.get(network, 0) >= OPEN_AROUND:
             key = network
         known = self._open.get(key)
-        incident = known or self._new(key, now)
+        began = min([*(deed.when for deed in deeds), *([] if measure is None else [measure.since])])
+        incident = known or self._new(key, began, now)
         for deed in deeds:
             incident.did(deed)
         if measure is not None:
             incident.measured(measure)
         self._changed(incident, Event.WENT_ON if known else Event.OPENED)
 
-    def _new(self, key: str, now: float) -> Incident:
+    def _new(self, key: str, began: float, now: float) -> Incident:
         if len(self._open) >= OPEN:
             self._close(min(self._open.values(), key=lambda one: one.last), now)
         # A number that no earlier run has given either, whether or not what it kept can be read.
         self._next_id = max(self._next_id, int(now))
-        incident = Incident(self._next_id, key, now)
+        incident = Incident(self._next_id, key, began)
         self._next_id += 1
         self._enter(incident)
         return incident

@@ -41,7 +41,7 @@ class Keeping:
         say: Say,
         found: Callable[[Kept | None], None],
     ) -> None:
-        """`found` is told what the file had, each time that it was opened; None if that failed."""
+        """`found` is told what the file had, each time that it is to be opened; None if that is not known."""
         self._store = store
         self._path = path
         self._thread = thread
@@ -111,7 +111,7 @@ class Keeping:
         try:
             kept = self._store.load()
         except Unusable as error:
-            self._in_loop(partial(self._failed, str(error), Changes(), now))
+            self._in_loop(partial(self._failed, error, Changes(), now))
         else:
             self._in_loop(partial(self._loaded, kept))
 
@@ -121,7 +121,7 @@ class Keeping:
                 raise Unusable("it was removed, or replaced by another one")
             self._store.write(changes)
         except Unusable as error:
-            self._in_loop(partial(self._failed, str(error), changes, now))
+            self._in_loop(partial(self._failed, error, changes, now))
         else:
             self._in_loop(self._written)
 
@@ -143,7 +143,8 @@ class Keeping:
             self.fault = ""
             self._say(f"state file {self._path}: in use again", syslog.LOG_NOTICE)
 
-    def _failed(self, why: str, changes: Changes, now: float) -> None:
+    def _failed(self, error: Unusable, changes: Changes, now: float) -> None:
+        why = str(error)
         self._busy = self._usable = False
         self._take_back(changes)
         self._next_try = now + AGAIN_SECONDS[min(self._tries, len(AGAIN_SECONDS) - 1)]
@@ -152,7 +153,7 @@ class Keeping:
             self.fault = why
             text = f"state file {self._path}: {why}; bans and incidents are in memory only until it can be used"
             self._say(text, syslog.LOG_ERR)
-        self._found(None)
+        self._found(error.kept)
 
     def _take_back(self, changes: Changes) -> None:
         """Put what was not written behind what is newer."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import syslog
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from operator import itemgetter
 from typing import Any, Final
 
@@ -152,14 +151,19 @@ class Ledger:
 
     def lift(self, text: str) -> bool:
         """Let off an address, or a prefix; False if there was no ban against it."""
-        keys = self._bans.lift(text)
+        try:
+            wanted = written(text)
+        except ValueError:  # it may be anything
+            return False
+        keys = self._bans.lift(wanted)
         for key in keys:
             self._ended(key)
-            if self._together is not None:
+        # Gates may know of more than bans, and whoever counts for all begins anew.
+        every = (*keys, *({wanted} - {*keys}))
+        if self._together is not None:
+            for key in every:
                 self._together.ban(key, None)
-        with suppress(ValueError):  # it may be anything
-            # Gates may know of more than bans.
-            self._order(Orders(lifted=(*keys, *({written(text)} - {*keys}))))
+        self._order(Orders(lifted=every))
         if keys:
             self._say(f"ban lifted: {', '.join(keys)}", syslog.LOG_NOTICE)
         return bool(keys)

@@ -25,9 +25,10 @@ _WORDS: Final = {
 
 
 def begun(measure: Measure, what: str, rate: Rate | None, now: float) -> str:
-    """Return the line for a measure that is new: `limit scanners: 192.0.2.7: 41 probes in 1 hour, sent away for ...`."""
+    """Return the line for a measure that is new: `limit a: 192.0.2.7: 41 probes in 1 hour, sent away for 1 hour`."""
     within = f" in {span(rate.seconds)}" if rate is not None else ""
-    return f"limit {measure.limit}: {measure.key}: {measure.count} {_WORDS.get(what, what)}{within}, {follows(measure, now)}"
+    counted = f"{measure.count} {_WORDS.get(what, what)}{within}"
+    return f"limit {measure.limit}: {measure.key}: {counted}, {follows(measure, now)}"
 
 
 def ordered(measure: Measure, now: float) -> str:
@@ -37,7 +38,8 @@ def ordered(measure: Measure, now: float) -> str:
 
 def follows(measure: Measure, now: float) -> str:
     """Return what is done."""
-    time = span(round(measure.until - now))
+    left = measure.until - now
+    time = span(round(left / MINUTE) * MINUTE if left > 10 * MINUTE else round(left))
     match measure.hardness:
         case Hardness.DELAY:
             return f"each command waits {span(measure.seconds)}"

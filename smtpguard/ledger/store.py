@@ -61,7 +61,14 @@ class _Damaged(sqlite3.DatabaseError):
 
 
 class Unusable(Exception):
-    """The file cannot be used now; the text says why."""
+    """The file cannot be used now; the text says why.
+
+    `kept` is what it has, where it can at least be read.
+    """
+
+    def __init__(self, why: str, kept: Kept | None = None) -> None:
+        super().__init__(why)
+        self.kept = kept
 
 
 @frozen
@@ -112,9 +119,17 @@ class Store:
     def load(self) -> Kept:
         """Open the file, make it if there is none, and return what it has; raises Unusable."""
         self.close()
-        with self._usable():
-            self._open()
-            return self._read()
+        try:
+            with self._usable():
+                file = self._open()
+                kept = _read(file)
+                self._forget_others(file, kept.open)
+                return kept
+        except Unusable as error:
+            # A disk that is full, or may only be read, must not let anybody off.
+            with suppress(sqlite3.Error, OSError), rows_of(self._path) as read_only:
+                error.kept = _read(read_only)
+            raise
 
     def write(self, changes: Changes) -> None:
         """Write; raises Unusable, and then nothing was written."""
@@ -141,7 +156,7 @@ class Store:
 
     # -- opening -------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self) -> sqlite3.Connection:
         self._inode = self._ours()
         file = self._file = sqlite3.connect(self._path, BUSY_SECONDS, isolation_level=None)
         version, application = _pragma(file, "user_version"), _pragma(file, "application_id")
@@ -159,6 +174,15 @@ class Store:
         file.execute(f"PRAGMA max_page_count={self._max_bytes // _pragma(file, 'page_size')}")
         if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise _Damaged("malformed")
+        return file
+
+    @staticmethod
+    def _forget_others(file: sqlite3.Connection, known: list[Incident]) -> None:
+        """Delete what is open in the file and nobody goes on with, so that no row stays for ever."""
+        with suppress(sqlite3.OperationalError):  # the next time, then
+            marks = ",".join("?" * len(known))
+            query = f"DELETE FROM incidents WHERE closed IS NULL AND id NOT IN ({marks})"
+            file.execute(query, [one.id for one in known])
 
     def _ours(self) -> int:
         """Look at the file before SQLite does, make it if there is none, and return its inode.
@@ -178,25 +202,6 @@ class Store:
         if found.st_size and not any(head):
             raise _Damaged("it begins with zeros")
         return found.st_ino
-
-    def _read(self) -> Kept:
-        file = self._file
-        assert file is not None
-        bans = [
-            Measure(Hardness.BAN, str(key), float(until), str(rule), float(since), count=int(number))
-            for key, until, since, rule, number in file.execute(
-                "SELECT key, until, since, rule, number FROM bans ORDER BY until DESC LIMIT ?", (BANS_READ,)
-            )
-        ]
-        still_open = "SELECT body FROM incidents WHERE closed IS NULL ORDER BY id DESC LIMIT ?"
-        recent = "SELECT body FROM incidents WHERE closed NOT NULL ORDER BY id DESC LIMIT ?"
-        (last,) = file.execute("SELECT coalesce(max(id), 0) FROM incidents").fetchone()
-        return Kept(
-            bans,
-            [one for (body,) in file.execute(still_open, (OPEN_READ,)) for one in _incident(body)],
-            [one for (body,) in file.execute(recent, (RECENT,)) for one in _incident(body)],
-            int(last),
-        )
 
     # -- room ----------------------------------------------------------------------------------------
 
@@ -242,6 +247,24 @@ class Store:
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
     return isinstance(error, _Damaged) or code & 0xFF in _DAMAGED or str(error).startswith("no such table")
+
+
+def _read(file: sqlite3.Connection) -> Kept:
+    bans = [
+        Measure(Hardness.BAN, str(key), float(until), str(rule), float(since), count=int(number))
+        for key, until, since, rule, number in file.execute(
+            "SELECT key, until, since, rule, number FROM bans ORDER BY until DESC LIMIT ?", (BANS_READ,)
+        )
+    ]
+    still_open = "SELECT body FROM incidents WHERE closed IS NULL ORDER BY id DESC LIMIT ?"
+    recent = "SELECT body FROM incidents WHERE closed NOT NULL ORDER BY id DESC LIMIT ?"
+    (last,) = file.execute("SELECT coalesce(max(id), 0) FROM incidents").fetchone()
+    return Kept(
+        bans,
+        [one for (body,) in file.execute(still_open, (OPEN_READ,)) for one in _incident(body)],
+        [one for (body,) in file.execute(recent, (RECENT,)) for one in _incident(body)],
+        int(last),
+    )
 
 
 def _pragma(file: sqlite3.Connection, name: str) -> int:

@@ -91,6 +91,8 @@ class Windows(Storage, SlidingWindowCounterSupport):
             window.move_on(now)
             if window.total(now) + amount > limit:
                 return False
+            if not window.count and not window.previous:
+                window.ends = now + expiry  # it begins with this hit
         window.count += amount
         return True
 

@@ -1,7 +1,7 @@
 """The connections to the mail server: from where, and what opens them.
 
-Contract: `BackendConnector.connect` makes a connection for one client, such as `backend` in the
-settings wants it: from the address that the client's network gets or from the client's own, with a
+Contract: a `BackendConnector` knows one of the endpoints; `connect` makes a connection for one client, such as
+`backend` in the settings wants it: from the address that the client's network gets or from the client's own, with a
 PROXY header in front, encrypted, introduced by XCLIENT (backend_side.py).  A client that the backend
 cannot be shown gets no connection.
 """
@@ -26,7 +26,7 @@ from ..policy.networks import NetworkTable, Peer
 from ..tls.engine import TlsEngine
 from ..transport.connecting import ClientEndpoint
 from . import endpoints, sockets
-from .backend_side import NOTHING_FIRST, BackendSide, BackendUser, Opening
+from .backend_side import NOTHING_FIRST, BackendSide, BackendUser, Opening, Usage
 from .deadlines import Deadlines
 from .factories import Making
 from .transparent import TransparentEndpoint
@@ -63,12 +63,24 @@ class Unshowable(Exception):
 
 
 class BackendConnector:
-    """Knows the one backend."""
+    """Knows one backend."""
 
     def __init__(
-        self, reactor: Any, settings: Settings, networks: NetworkTable, host: str, context: ssl.SSLContext | None
+        self,
+        reactor: Any,
+        settings: Settings,
+        networks: NetworkTable,
+        host: str,
+        context: ssl.SSLContext | None,
+        endpoint: str = "",
     ) -> None:
-        """`host` is the guard's name in an EHLO; `context` is for `backend.starttls`, None without it."""
+        """`host` is the guard's name in an EHLO; `context` is for `backend.starttls`, None without it.
+
+        `endpoint` is one of those in the settings, the first if empty.
+        """
+        self.endpoint = endpoint or settings.backend.endpoint
+        self.usage = Usage(self.endpoint)
+        """Of the connections that were begun for sessions."""
         self._reactor = reactor
         self._networks = networks
         self._host = host
@@ -77,15 +89,15 @@ class BackendConnector:
         self._settings = settings.backend
         self._bounds = settings.terms.bounds
         self._timeouts = settings.timeouts
-        seconds, endpoint, bind = settings.timeouts.connect, settings.backend.endpoint, settings.backend.bind
+        seconds, bind = settings.timeouts.connect, settings.backend.bind
         self._plain = settings.backend.identity == "none" and settings.backend.starttls == Encrypt.NEVER.value
         self._deadlines = Deadlines(reactor, min(settings.timeouts.linger, settings.timeouts.handshake))
         self._by_network = [
-            (networks.bits_of(name), endpoints.client(reactor, endpoint, address, seconds))
+            (networks.bits_of(name), endpoints.client(reactor, self.endpoint, address, seconds))
             for name, address in bind.items()
             if name != "default"
         ]
-        self._for_outsiders = endpoints.client(reactor, endpoint, bind.get("default"), seconds)
+        self._for_outsiders = endpoints.client(reactor, self.endpoint, bind.get("default"), seconds)
         self._plain_until = 0.0
 
     @property
@@ -102,13 +114,16 @@ class BackendConnector:
         connecting: Deferred[Any] = endpoint.connect(Making(lambda: side))
         return connecting
 
-    def begin(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
+    def begin(
+        self, user: BackendUser, client: Client, failed: Callable[[Failure], None], stays: bool = True
+    ) -> Attempt | None:
         """Connect for `client`, or say `failed`, perhaps at once; the result may be cancelled.
 
-        Like `connect`, but that it costs less where the transport has a way that does.
+        Like `connect`, but that it costs less where the transport has a way that does, and counts.  `stays` is false
+        where `user` hands the connection on.
         """
         try:
-            side, endpoint = self._side(user, client), self._endpoint(client)
+            side, endpoint = self._side(user, client, self.usage, stays), self._endpoint(client)
         except Unshowable as reason:
             failed(Failure(reason))
             return None
@@ -117,8 +132,9 @@ class BackendConnector:
         connecting: Deferred[Any] = endpoint.connect(Making(lambda: side))
         return connecting.addErrback(failed)
 
-    def _side(self, user: BackendUser, client: Client) -> BackendSide:
-        return BackendSide(user, self._deadlines, NOTHING_FIRST if self._plain else self._opening(client))
+    def _side(self, user: BackendUser, client: Client, usage: Usage | None = None, stays: bool = True) -> BackendSide:
+        opening = NOTHING_FIRST if self._plain else self._opening(client)
+        return BackendSide(user, self._deadlines, opening, usage, stays)
 
     def _endpoint(self, client: Client) -> Any:
         if self._settings.identity == "transparent":
@@ -130,13 +146,13 @@ class BackendConnector:
 
     def _transparent(self, client: Client) -> TransparentEndpoint:
         peer = _source(client)
-        for text in filter(None, (self._settings.endpoint, self._settings.endpoint_ipv6)):
+        for text in filter(None, (self.endpoint, self._settings.endpoint_ipv6)):
             endpoint = parse_client(text)
             host, port = endpoint.option("host", 0) or "", endpoint.option("port", 1) or ""
             if Peer.parse(host).family == peer.family:
                 seconds = float(endpoint.options.get("timeout", self._timeouts.connect))
                 return TransparentEndpoint(self._reactor, host, int(port), peer.text, seconds)
-        raise Unshowable(f"an IPv{peer.family} client cannot connect to {self._settings.endpoint}")
+        raise Unshowable(f"an IPv{peer.family} client cannot connect to {self.endpoint}")
 
     def _opening(self, client: Client) -> Opening:
         identity = self._settings.identity
@@ -165,7 +181,7 @@ class BackendConnector:
 
     def _engine(self) -> TlsEngine:
         assert self.context is not None
-        return TlsEngine(self.context, server=False, name=self._settings.certified_name or None)
+        return TlsEngine(self.context, server=False, name=self._settings.certified_name(self.endpoint) or None)
 
     def _stay_plain(self) -> None:
         self._plain_until = self._reactor.seconds() + PLAIN_SECONDS

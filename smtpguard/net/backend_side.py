@@ -2,13 +2,14 @@
 
 Contract: a `BackendSide` does what its `Opening` says, a PROXY header, an introduction, TLS, and then hands
 every octet to its `BackendUser`, the first of which are the banner.  If the opening fails, the
-connection is reset and the user told why, once.
+connection is reset and the user told why, once.  A user may hand it on to another, who then is told
+that it is connected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, final
 
 from attrs import frozen
 from twisted.internet.interfaces import IProtocol
@@ -71,17 +72,49 @@ NOTHING_FIRST: Final = Opening()
 """The session begins at once."""
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
+@final
+class Usage:
+    """What one backend is used for by sessions."""
+
+    __slots__ = ("broke", "endpoint", "made", "sides")
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint: Final = endpoint
+        """Where it is."""
+        self.sides: set[BackendSide] = set()
+        """The connections that there are."""
+        self.made = 0
+        """How many there have been."""
+        self.broke: Callable[[], None] = _nobody
+        """Told when one was lost in the middle of a session."""
+
+
 class BackendSide:
     """The guard's end of one connection to the mail server (a Twisted protocol)."""
 
     __slots__ = (
-        "_deadlines", "_introduction", "_leaving", "_opening", "_raw", "_secure", "_shaking_hands", "_user", "deadline",
-        "transport",
+        "_deadlines", "_introduction", "_leaving", "_opening", "_raw", "_secure", "_shaking_hands", "_stays", "_usage",
+        "deadline", "transport", "user",
     )  # fmt: skip
 
-    def __init__(self, user: BackendUser, deadlines: Deadlines, opening: Opening = NOTHING_FIRST) -> None:
+    def __init__(
+        self,
+        user: BackendUser,
+        deadlines: Deadlines,
+        opening: Opening = NOTHING_FIRST,
+        usage: Usage | None = None,
+        stays: bool = True,
+    ) -> None:
+        """`usage` counts the connection; `stays` is false where `user` will hand it on."""
         self.transport: Any = None
-        self._user = user
+        self.user = user
+        """Whose connection it is now."""
+        self._usage = usage
+        self._stays = stays
         self._deadlines = deadlines
         self._opening = opening
         self._introduction = opening.introduction
@@ -91,6 +124,21 @@ class BackendSide:
         self._leaving = False
         self.deadline = NEVER
         """See deadlines.py."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the backend is; empty if the connection is no session's."""
+        return "" if self._usage is None else self._usage.endpoint
+
+    def hand_to(self, user: BackendUser) -> None:
+        """Let it be another's from now on."""
+        self.user = user
+        user.backend_connected(self)
+
+    def broke_off(self) -> None:
+        """Its user has lost it in the middle of a session."""
+        if self._usage is not None:
+            self._usage.broke()
 
     def leave(self, seconds: float) -> None:
         """Close, in order if the backend reads what it was sent, and otherwise after `seconds`."""
@@ -116,9 +164,12 @@ class BackendSide:
 
     def makeConnection(self, transport: Any) -> None:
         self._raw = self.transport = transport
-        if self._introduction is None:
-            deliver(self._raw, self._user.backend_sent)
-        self._user.backend_connected(self)
+        if self._usage is not None:
+            self._usage.sides.add(self)
+            self._usage.made += 1
+        if self._introduction is None and self._stays:
+            deliver(self._raw, self.user.backend_sent)
+        self.user.backend_connected(self)
         source = self._opening.source
         if source is not None and Peer.parse(self.transport.getHost().host).value != source.value:
             # The kernel takes another source for what is no address of a host, and that may be one that is trusted.
@@ -136,13 +187,15 @@ class BackendSide:
         if self._shaking_hands and not self._leaving:
             self._opening.handshake_failed()
         self._deadlines.discard(self)
-        self._user.backend_lost()
+        if self._usage is not None:
+            self._usage.sides.discard(self)
+        self.user.backend_lost()
 
     # -- the introduction ----------------------------------------------------------------------------
 
     def _received(self, octets: bytes) -> None:
         if self._introduction is None:
-            self._user.backend_sent(octets)
+            self.user.backend_sent(octets)
         else:
             self._perform(self._introduction.from_backend(octets))
 
@@ -156,7 +209,7 @@ class BackendSide:
                 self._opening.find_name(self._named)
             elif isinstance(effect, Introduced):
                 self._introduction = None
-                self._user.backend_sent(effect.banner)
+                self.user.backend_sent(effect.banner)
             else:
                 self._refused(effect.what, effect.octets)
 
@@ -166,7 +219,7 @@ class BackendSide:
 
     def _refused(self, what: str, octets: bytes = b"") -> None:
         self.transport.abortConnection()
-        self._user.backend_refused(BackendFault(what, octets))
+        self.user.backend_refused(BackendFault(what, octets))
 
     # -- encryption ----------------------------------------------------------------------------------
 
@@ -206,7 +259,7 @@ class BackendSide:
             if not self._leaving:
                 self.deadline = NEVER
             self._opening.handshake_failed()
-            self._user.backend_refused(BackendFault(f"TLS: {fault.what}", b""))
+            self.user.backend_refused(BackendFault(f"TLS: {fault.what}", b""))
 
 
 # Said here and not by a decorator, so that mypyc makes a class of it that is as fast as C's.

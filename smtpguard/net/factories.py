@@ -19,11 +19,12 @@ class Making(Factory):
     noisy = False
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+        self.make = make
+        """May be replaced: from then on, others are made."""
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self._make()
+        return self.make()
 
     def protocol_for(self, _connection: object) -> Any:
         """Likewise, for a transport that need not make an address first (smtpguard.transport.listening)."""
-        return self._make()
+        return self.make()

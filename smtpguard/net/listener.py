@@ -7,7 +7,7 @@ waits for a TLS handshake it gets none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,8 @@ from twisted.python.failure import Failure
 from ..config.settings import Settings
 from ..journal.ids import SessionIds
 from ..journal.journal import Journal, SessionJournal
+from ..journal.lines import Level
+from ..ledger.measures import Measure
 from ..policy.networks import Peer
 from ..policy.rules import Policy
 from ..smtp.answers import Closing
@@ -43,6 +45,19 @@ class Connector(Protocol):
         """Connect for `client`, or say `failed`, perhaps at once."""
 
 
+class Admission(Protocol):
+    """Who says whether a client may enter (gatekeeper.py)."""
+
+    def enters(self, peer: Peer) -> Measure | None:
+        """Return why it may not."""
+
+    def left(self, peer: Peer) -> None:
+        """One that had entered is gone."""
+
+    def serve_under(self, policy: Policy) -> None:
+        """Go by another policy from now on."""
+
+
 class Reception:
     """What the listeners of one service share (smtpguard.net.client.Host, smtpguard.net.session.Surroundings)."""
 
@@ -62,27 +77,44 @@ class Reception:
         """Connections without a session: a PROXY header or a handshake is not complete, or they were turned away."""
         self.closed_because: str | None = None
         """Set while no mail server may be used; the text is for the log."""
-        self.backend_away: Callable[[bool], None] = lambda _gone: None
-        """Told when a session got no connection to the backend (True), or lost one in the middle (False)."""
+        self.backend_away: Callable[[], None] = lambda: None
+        """Told when a session got no connection to the backend."""
         self.observers: list[Observer] = []
+        self.gate: Admission | None = None
+        """Asked before a client gets a place; it has to be there before the first client."""
         self.journal = journal
         self.closing = Closing(host)
-        self.header_seconds = settings.timeouts.proxy_header
-        self.handshake_seconds = settings.timeouts.handshake
-        self.linger_seconds = settings.timeouts.linger
         self.clock = reactor
-        self.timeouts = settings.timeouts
-        self.seconds_for = settings.timeouts.by_what_is_awaited
-        self.deadlines = Deadlines(reactor, settings.timeouts.shortest)
-        self._limits = settings.limits
-        self._policy = policy
-        self._backend = backend
         self._ids = SessionIds()
         self._places = places or OwnPlaces()
         self._place_of: dict[ClientSide, Peer] = {}
         """Whose place each connection takes, from when its client is known."""
+        self.fits: int | None = None
+        """Clients for whom this process has descriptors, if that is known; further ones are told so."""
+        self.serve_under(settings, policy, backend)
+
+    def serve_under(self, settings: Settings, policy: Policy, backend: Connector) -> None:
+        """Receive whoever comes from now on by these; who has a session keeps its judge, its terms and its times."""
+        self.timeouts = settings.timeouts
+        self.header_seconds = settings.timeouts.proxy_header
+        self.handshake_seconds = settings.timeouts.handshake
+        self.linger_seconds = settings.timeouts.linger
+        self.seconds_for = settings.timeouts.by_what_is_awaited
+        self.data_rate = settings.limits.data_rate
+        self.data_rate_seconds = settings.limits.data_rate_seconds
+        self.deadlines = Deadlines(self.clock, min(settings.timeouts.shortest, settings.limits.data_rate_seconds))
+        self._limits = settings.limits
+        self._policy = policy
+        self._backend = backend
         self._terms = settings.terms
         self._terms_made: dict[tuple[int, Doorway], Terms] = {}
+        if self.gate is not None:
+            self.gate.serve_under(policy)
+
+    @property
+    def policy(self) -> Policy:
+        """What clients are received under now."""
+        return self._policy
 
     # -- before a session ----------------------------------------------------------------------------
 
@@ -104,6 +136,8 @@ class Reception:
         peer = self._place_of.pop(side, None)
         if peer is not None:
             self._places.give_back(peer)
+            if self.gate is not None:
+                self.gate.left(peer)
 
     def call_later(self, seconds: float, act: Any) -> IDelayedCall:
         later: IDelayedCall = self.clock.callLater(seconds, act)
@@ -123,12 +157,35 @@ class Reception:
             self._places.give_back(peer)
             self._turn_away(side, journal, self.closing.busy, *too_many)
             return False
+        limited = None if self.gate is None else self.gate.enters(peer)
+        if limited is not None:
+            self._places.give_back(peer)
+            why = f"limit {limited.limit} ({limited.hardness.value})"
+            # Not more than that: whoever is sent away may come as often as it likes, and the log has said it once.
+            self._turn_away(side, journal, self.closing.limited, why, "limit", Level.CONNECTION)
+            return False
         self._place_of[side] = peer
         return True
 
-    def _turn_away(self, side: ClientSide, journal: SessionJournal, reply: Reply, why: str, reason: str) -> None:
+    def sessions_of(self, peer: Peer) -> int:
+        """Return how many places, of all processes, clients with this address have taken."""
+        return self._places.taken_by(peer)
+
+    def entered(self) -> Iterable[Peer]:
+        """Return the clients that have a place here."""
+        return self._place_of.values()
+
+    def _turn_away(
+        self,
+        side: ClientSide,
+        journal: SessionJournal,
+        reply: Reply,
+        why: str,
+        reason: str,
+        level: int = Level.VIOLATION,
+    ) -> None:
         """Say so to the client, the log (`why`) and the observers (`reason`, of TURNED_AWAY)."""
-        journal.turned_away(why)
+        journal.turned_away(why, level=level)
         for observer in self.observers:
             self._tell(observer.turned_away, journal.peer, reason)
         if not side.doorway.implicit or side.speaks_tls:
@@ -137,6 +194,8 @@ class Reception:
 
     def _no_room(self, peer: Peer) -> tuple[str, str] | None:
         """Return why there is no place for this client, which has taken one: for the log, and of TURNED_AWAY."""
+        if self.fits is not None and len(self._place_of) >= self.fits:
+            return f"{self.fits} sessions, as many as there are descriptors for (limits.sessions)", "sessions"
         taken, of_one = self._places.taken(), self._limits.sessions_per_address
         if taken > self._limits.sessions:
             return f"{self._limits.sessions} sessions (limits.sessions)", "sessions"

@@ -45,6 +45,8 @@ class Answer:
     """The address that the backend saw."""
     away: bool = False
     """True if there was no connection at all."""
+    greeted: bool = False
+    """True if there was a 220 banner."""
 
 
 def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str, recipient: str) -> Deferred[Answer]:
@@ -106,7 +108,7 @@ class _Asking:
         self._commands = [f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"]
         self._asked = "the connection"
         self._source = ""
-        self._reached = False
+        self._reached = self._greeted = False
         self._found: tuple[Relaying, str] | None = None
         self._backend: BackendSide | None = None
 
@@ -137,6 +139,7 @@ class _Asking:
         if self._reader.pending:  # it would be taken for the answer to what is asked next
             self.give_up(f"surplus reply behind that to {self._asked}")
             return
+        self._greeted |= reply.code == 220
         said = reply.octets.decode("ascii", "backslashreplace").strip()
         if self._found is None and (reply.code >= 400 or self._asked.startswith("RCPT")):
             self._found = self._judge(reply.code, said), said
@@ -163,4 +166,4 @@ class _Asking:
             relaying, said = self._found or (Relaying.UNKNOWN, why)
             if self._backend is not None:
                 self._backend.leave(LEAVE_SECONDS)
-            self.answer.callback(Answer(relaying, said, self._source, away=not self._reached))
+            self.answer.callback(Answer(relaying, said, self._source, not self._reached, self._greeted))

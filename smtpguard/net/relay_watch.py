@@ -1,10 +1,11 @@
-"""Whether the backend may be used: asked at the start, and again whenever it may have become another.
+"""Whether a backend may be used: asked at the start, and again whenever it may have become another.
 
 Contract: a `RelayWatch` asks (relay_check.py) as outsiders are seen, once for each family that they may
 have, and keeps what follows from the answers in `standing` and `closed_because`.  Under `enforce` nobody
 is served as long as there is no answer, after an outage too, nor while the backend would relay for
 outsiders.  Where the policy itself keeps outsiders from relaying (`relay_domains`), any backend will
-do, and that is said.
+do, and that is said.  Each of several backends has a watch of its own (member.py), which rests while the
+backend is away.
 """
 
 from __future__ import annotations
@@ -88,8 +89,11 @@ class RelayWatch:
         self._timer: IDelayedCall | None = None
         self._asked_at = float("-inf")
         self._stopped = False
+        self._round = 0  # what was asked before a rest is not listened to behind it
         self._said: dict[str, str] = {}
         self.standing = Standing.SERVE if settings.relay_check != "enforce" else Standing.WAIT
+        self.heard: Callable[[list[Answer]], None] = lambda _answers: None
+        """Told of every answer, before it is judged; who then calls `rest` keeps it from being judged."""
 
     @property
     def closed_because(self) -> str | None:
@@ -112,7 +116,7 @@ class RelayWatch:
         self._tries = iter(ASK_AGAIN_SECONDS)
         self._ask()
 
-    def backend_away(self, gone: bool) -> None:
+    def backend_away(self, gone: bool = True) -> None:
         """No connection to the backend could be made (`gone`), or one broke.
 
         Under `transparent` it may be that only this one client cannot be connected for; so what the guard
@@ -140,6 +144,21 @@ class RelayWatch:
         self._said.clear()
         self._set(Standing.WAIT)
 
+    @property
+    def outsider(self) -> Client:
+        """Whom the backend is shown when it is asked."""
+        return self._questions[0].client
+
+    def rest(self) -> None:
+        """The backend is away, and somebody else looks whether it is back: ask nothing before the next `ask`."""
+        self._round += 1
+        self._asking = self._again = False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if not self._safe and self._settings.relay_check == "enforce":
+            self._said.clear()
+            self._set(Standing.WAIT)
+
     def stop(self) -> None:
         """Ask no more."""
         self._stopped = True
@@ -158,6 +177,7 @@ class RelayWatch:
             self._timer.cancel()
         self._asking, self._again = True, False
         self._asked_at = self._reactor.seconds()
+        asked_in = self._round
         recipient = self._settings.relay_check_recipient
 
         def about(question: _Question) -> Deferred[tuple[_Question, Answer]]:
@@ -165,8 +185,12 @@ class RelayWatch:
             return asked.addCallback(lambda answer: (question, answer))
 
         def answered(answers: list[tuple[_Question, Answer]]) -> None:
+            if asked_in != self._round:
+                return
             self._asking = False
             if not self._stopped:
+                self.heard([answer for _, answer in answers])
+            if not self._stopped and asked_in == self._round:
                 self._judge(answers)
                 self._later()
 
@@ -202,7 +226,7 @@ class RelayWatch:
 
     def _tell(self, question: _Question, answer: Answer, enforced: bool) -> None:
         source = question.shown or answer.source
-        backend = self._settings.backend.endpoint
+        backend = self._backend.endpoint
         if ":" in source and self._settings.backend.endpoint_ipv6 is not None:
             backend = self._settings.backend.endpoint_ipv6
         mail = f"mail from {source}" if source else "mail from the guard"
@@ -231,7 +255,7 @@ class RelayWatch:
 
     def _advice(self) -> str:
         backend = self._settings.backend
-        endpoint = parse_client(backend.endpoint)
+        endpoint = parse_client(self._backend.endpoint)
         if backend.identity != "none":
             return (
                 f"It was shown an outsider ({backend.identity}), so it relays for everybody, or does not look: "

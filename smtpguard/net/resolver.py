@@ -23,8 +23,8 @@ from ..config.settings import Dns
 from ..journal.lines import host_name
 from ..policy.networks import Peer
 
-IN_FLIGHT: Final = 500
-"""Look-ups at once; a client beyond that is logged without its name."""
+IN_FLIGHT: Final = 128
+"""Look-ups at once, each with a socket of its own; a client beyond that is logged without its name."""
 
 Found = Callable[[str | None], None]
 
@@ -34,7 +34,7 @@ class HostNames:
 
     def __init__(self, reactor: Any, settings: Dns, hosts_file: Path = Path("/etc/hosts")) -> None:
         self._reactor = reactor
-        self._settings = settings
+        self.settings: Final = settings
         self._hosts = _hosts(hosts_file)
         self._known: OrderedDict[Peer, tuple[float, str | None]] = OrderedDict()
         self._waiting: dict[Peer, list[Found]] = {}
@@ -44,6 +44,12 @@ class HostNames:
         self._resolver = Resolver(
             resolv=resolv, servers=servers, timeout=(max(1, int(settings.timeout)),), reactor=reactor
         )
+
+    def let_go(self) -> None:
+        """Look no more whether the system names other servers; look-ups under way go on."""
+        timer = self._resolver._parseCall
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def find(self, peer: Peer, found: Found) -> None:
         if not peer.family:
@@ -59,7 +65,7 @@ class HostNames:
         else:
             self._waiting[peer] = [found]
             look_up: Deferred[str | None] = self._look_up(peer)
-            look_up.addTimeout(self._settings.timeout, self._reactor)
+            look_up.addTimeout(self.settings.timeout, self._reactor)
             look_up.addErrback(lambda _failure: None)
             look_up.addCallback(lambda name: self._remember(peer, name))
 
@@ -78,9 +84,9 @@ class HostNames:
         return None
 
     def _remember(self, peer: Peer, name: str | None) -> None:
-        self._known[peer] = self._reactor.seconds() + self._settings.cache_for, name
+        self._known[peer] = self._reactor.seconds() + self.settings.cache_for, name
         self._known.move_to_end(peer)
-        if len(self._known) > self._settings.cache:
+        if len(self._known) > self.settings.cache:
             self._known.popitem(last=False)
         for found in self._waiting.pop(peer):
             found(name)

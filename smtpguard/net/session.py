@@ -22,15 +22,18 @@ from ..smtp.effects import (
     Authenticated,
     BackendFault,
     Close,
+    CommandsRead,
     Effect,
     Judged,
     Normalized,
     Note,
     OverBudget,
+    RecipientRefused,
     Refused,
     StartTls,
     ToBackend,
     ToClient,
+    TooSlow,
     Uninspected,
     Wait,
 )
@@ -39,6 +42,7 @@ from ..tls.engine import TlsEngine
 from .backend import Attempt, Client, Unshowable
 from .client import names_of, verified_names
 from .deadlines import NEVER, Deadlines
+from .pace import Pace
 from .transparent import NoPortLeft
 
 _log: Final = Logger()
@@ -57,6 +61,9 @@ class Secureable(Protocol):
         """Begin TLS; `Session.client_secured` or `client_insecure` follows."""
 
 
+LINES_A_TURN: Final = 200
+"""That are read of one client before others have their turn: some milliseconds, and as many replies to hold."""
+
 # Reasons not to read the client, as bits.
 _QUEUE: Final = 1
 """`limits.queue` is used up."""
@@ -68,6 +75,10 @@ class Backend(Protocol):
     """The backend's side (backend_side.py), as far as a session needs it."""
 
     transport: Any
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is."""
 
     def leave(self, seconds: float) -> None:
         """Close, in order if it reads what it was sent, and otherwise after `seconds`."""
@@ -85,6 +96,9 @@ class Surroundings(Protocol):
     deadlines: Deadlines
     clock: Any
     """An IReactorTime."""
+    data_rate: float
+    """Octets of a message that have to come in a second, on an average over `data_rate_seconds`; 0 if none have to."""
+    data_rate_seconds: float
 
     def connect(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
         """Connect to the backend, or say `failed`, perhaps at once."""
@@ -125,7 +139,8 @@ class Session:
 
     __slots__ = (
         "_backend", "_began", "_client", "_client_gone", "_closed", "_connecting", "_deadlines", "_delay", "_dialogue",
-        "_journal", "_not_reading", "_seconds_for", "_serial", "_shared", "deadline",
+        "_due", "_journal", "_not_reading", "_octets", "_pace", "_rests", "_seconds_for", "_serial", "_shared",
+        "deadline",
     )  # fmt: skip
 
     def __init__(self, dialogue: Dialogue, journal: SessionJournal, shared: Surroundings, side: Secureable) -> None:
@@ -144,6 +159,11 @@ class Session:
         self._not_reading = 0
         self._serial = -1
         self._delay: Any = None
+        self._octets = 0  # of the client's
+        self._pace: Pace | None = None  # of a message that is on its way, if there is one
+        self._due = NEVER  # when what is awaited must be there
+        self._rests = False  # there is more of the client's to be read, in another turn
+        dialogue.lines_a_turn = LINES_A_TURN
         self.deadline = NEVER
         """See deadlines.py."""
 
@@ -156,6 +176,11 @@ class Session:
     def dialogue(self) -> Dialogue:
         """What it is about."""
         return self._dialogue
+
+    @property
+    def backend(self) -> str:
+        """The endpoint of the backend that serves it; empty if there is none, or not yet."""
+        return "" if self._backend is None else self._backend.endpoint
 
     @property
     def listener(self) -> str:
@@ -185,14 +210,14 @@ class Session:
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         if not self._dialogue.over:  # else it was given up
-            self._journal.backend_fault(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
+            self._write_down(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
             if not failure.check(Unshowable, ConnectBindError, NoPortLeft):  # these are about this one client
                 self._shared.backend_away()
             self._step(self._dialogue.backend_unreachable)
 
     def backend_refused(self, fault: BackendFault) -> None:
         if not self._dialogue.over:
-            self._journal.backend_fault(fault)
+            self._write_down(fault)
             self._step(self._dialogue.backend_unreachable)
 
     def client_secured(self, engine: TlsEngine) -> None:
@@ -205,6 +230,7 @@ class Session:
         self._step(self._dialogue.client_lost)
 
     def client_sent(self, octets: bytes) -> None:
+        self._octets += len(octets)
         try:
             effects = self._dialogue.from_client(octets)
         except Exception:  # noqa: BLE001
@@ -248,6 +274,10 @@ class Session:
         """End now."""
         self._step(self._dialogue.stop)
 
+    def send_away(self) -> None:
+        """End now, but for a message that is on its way; and nothing more is done for this client."""
+        self._step(self._dialogue.send_away)
+
     def ring(self) -> None:
         """The deadline has passed."""
         if self._closed or self._dialogue.over:
@@ -255,8 +285,17 @@ class Session:
             if self._backend is not None:  # only if closing it has failed
                 self._backend.transport.abortConnection()
             self._client.transport.abortConnection()
-        else:
-            self._step(self._dialogue.timed_out)
+            return
+        now: float = self._deadlines.now()
+        pace = self._pace
+        if pace is not None and pace.until <= now:
+            if pace.is_slow(self._octets, now):
+                self._step(lambda: self._dialogue.too_slow(pace.octets, pace.seconds))
+                return
+            self.deadline = min(self._due, pace.until)
+        if self._due <= now:
+            full, unread = bool(self._not_reading & _BACKEND_FULL), bool(self._not_reading & _CLIENT_FULL)
+            self._step(lambda: self._dialogue.timed_out(full, unread))
 
     # -- effects -----------------------------------------------------------------------------------
 
@@ -276,22 +315,29 @@ class Session:
         to_client = to_backend = b""
         secure = False
         close: Close | None = None
-        for effect in effects:
-            # What there is most of comes first.
-            if isinstance(effect, ToClient):
-                to_client = to_client + effect.octets if to_client else effect.octets
-            elif isinstance(effect, ToBackend):
-                if to_backend:  # a message is not copied to be joined
-                    self._to_backend(to_backend)
-                to_backend = effect.octets
-            elif isinstance(effect, Close):
-                close = effect
-            elif isinstance(effect, StartTls):
-                secure = True
-            elif isinstance(effect, Wait):
-                self._delay = self._shared.clock.callLater(effect.seconds, self._delay_over)
-            else:
-                self._write_down(effect)
+        while True:
+            for effect in effects:
+                # What there is most of comes first.
+                if isinstance(effect, ToClient):
+                    to_client = to_client + effect.octets if to_client else effect.octets
+                elif isinstance(effect, ToBackend):
+                    if to_backend:  # a message is not copied to be joined
+                        self._to_backend(to_backend)
+                    to_backend = effect.octets
+                elif isinstance(effect, Close):
+                    close = effect
+                elif isinstance(effect, StartTls):
+                    secure = True
+                elif isinstance(effect, Wait):
+                    self._delay = self._shared.clock.callLater(effect.seconds, self._delay_over)
+                else:
+                    self._write_down(effect)
+            if not self._dialogue.unfinished:
+                break
+            try:  # what follows may depend on what was counted just now
+                effects = self._dialogue.go_on()
+            except Exception:  # noqa: BLE001
+                effects = self._failed()
         if to_client and not self._client_gone:
             self._client.transport.write(to_client)
         if to_backend:
@@ -302,6 +348,8 @@ class Session:
             self._close(close)
         dialogue = self._dialogue
         if not dialogue.over:
+            if dialogue.rests:
+                self._rest()
             if dialogue.hungry == bool(self._not_reading & _QUEUE):
                 self._set(_QUEUE, not dialogue.hungry)
             if self._serial != dialogue.awaited_serial:
@@ -325,9 +373,21 @@ class Session:
             journal.authenticated(note)
         elif isinstance(note, Uninspected):
             journal.uninspected()
-        else:
+        elif isinstance(note, BackendFault):
             journal.backend_fault(note)
+        else:  # the log has no line for these
+            assert isinstance(note, RecipientRefused | CommandsRead | TooSlow)
         self._shared.noted(self, note)
+
+    def _rest(self) -> None:
+        """Read on in another turn, so that one client's lines keep nobody waiting; not while it takes no replies."""
+        if not self._rests and not self._not_reading & _CLIENT_FULL:
+            self._rests = True
+            self._shared.clock.callLater(0, self._rested)
+
+    def _rested(self) -> None:
+        self._rests = False
+        self._step(self._dialogue.go_on)
 
     def _delay_over(self) -> None:
         self._delay = None
@@ -353,6 +413,7 @@ class Session:
             return
         transport = self._client.transport
         transport.unregisterProducer()
+        self._pace = None
         if self._not_reading:
             self._not_reading = 0
             transport.resumeProducing()
@@ -376,8 +437,18 @@ class Session:
     def _arm(self) -> None:
         """Begin the time-out of what is awaited now."""
         self._serial = self._dialogue.awaited_serial
-        seconds = self._seconds_for.get(self._dialogue.awaited)
-        self.deadline = NEVER if seconds is None else self._deadlines.in_seconds(seconds)
+        awaited = self._dialogue.awaited
+        seconds = self._seconds_for.get(awaited)
+        self.deadline = self._due = NEVER if seconds is None else self._deadlines.in_seconds(seconds)
+        if awaited is not Awaited.DATA_BLOCK:
+            self._pace = None
+            return
+        pace = self._pace
+        if pace is None and self._shared.data_rate:
+            rate, over = self._shared.data_rate, self._shared.data_rate_seconds
+            pace = self._pace = Pace(rate, over, self._octets, self._deadlines.in_seconds(0.0), bool(self._not_reading))
+        if pace is not None and pace.until < self._due:
+            self.deadline = pace.until
 
     # -- flow control ------------------------------------------------------------------------------
 
@@ -385,6 +456,8 @@ class Session:
         """One side's transport has more to send than it should hold, or no longer."""
         if client:
             self._set(_CLIENT_FULL, full)
+            if self._dialogue.rests:
+                self._rest()
             if self._backend is not None:
                 _read(self._backend.transport, not full)
         else:
@@ -394,6 +467,8 @@ class Session:
         before = self._not_reading
         self._not_reading = before | why if on else before & ~why
         if bool(before) != bool(self._not_reading) and not self._client_gone:
+            if self._pace is not None:
+                self._pace.pause(bool(self._not_reading), self._deadlines.now())
             _read(self._client.transport, not self._not_reading)
 
 

@@ -1,4 +1,4 @@
-"""What systemd is told (sd_notify(3)), and what it passes (sd_listen_fds(3)).
+"""What systemd is told (sd_notify(3)), and what it passes (sd_listen_fds(3), sd_watchdog_enabled(3)).
 
 Contract: does nothing where the process was not started by systemd; never raises.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from typing import Final
 
 from attrs import frozen
@@ -16,6 +17,11 @@ _FIRST: Final = 3
 """SD_LISTEN_FDS_START."""
 MOST_PASSED: Final = 1024
 """Sockets; far more than units have, and no number that somebody else put into the environment costs more."""
+
+_LONGEST_NUMBER: Final = 18
+"""Digits of what comes from the environment; more would be no number of microseconds."""
+LONGEST_STATUS: Final = 300
+"""Letters: `systemctl status` shows one line."""
 
 
 @frozen
@@ -43,7 +49,7 @@ def passed_sockets() -> list[Passed]:
 
 
 def notify(state: str) -> None:
-    """Send `READY=1`, `STOPPING=1` or `STATUS=...` to the service manager."""
+    """Send `READY=1`, `STOPPING=1`, `STATUS=...` and the like to the service manager, one a line."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
@@ -51,3 +57,38 @@ def notify(state: str) -> None:
         manager.setblocking(False)
         with contextlib.suppress(OSError):  # the service goes on without a manager
             manager.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+
+
+def is_told() -> bool:
+    """True if there is a service manager that wants to be told."""
+    return os.environ.get("NOTIFY_SOCKET", "")[:1] in ("/", "@")
+
+
+def reloading() -> None:
+    """Say that a reload begins; `READY=1` ends it."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def watchdog_seconds() -> float | None:
+    """Return within what time the service manager wants to hear from this process each time; None if it does not."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if not microseconds.isascii() or not microseconds.isdigit() or len(microseconds) > _LONGEST_NUMBER:
+        return None
+    return int(microseconds) / 1e6 or None
+
+
+class StatusLine:
+    """The one line that `systemctl status` shows, sent when it has changed."""
+
+    def __init__(self) -> None:
+        self._sent = ""
+
+    def show(self, text: str, with_it: str = "") -> None:
+        """Send it, with what is to be told in any case, such as `READY=1`."""
+        text = text if len(text) <= LONGEST_STATUS else f"{text[: LONGEST_STATUS - 3]}..."
+        changed = [f"STATUS={text}"] if text != self._sent else []
+        self._sent = text
+        if state := [*filter(None, [with_it]), *changed]:
+            notify("\n".join(state))

@@ -145,7 +145,7 @@ def _live(session: Session) -> LiveSession:
         session.listener,
         round(session.seconds, 1),
         dialogue.phase.value,
-        "",
+        session.backend,
         dialogue.encrypted,
         sum(pair[1] for pair in dialogue.tally.by_verb.values()),
     )

@@ -19,6 +19,7 @@ from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput, Terms
 from ..smtp.verbs import CORE, KNOWN_VERBS
 from ..smtp.verdict import FORWARD, Action, Facts, Verdict
+from .limits import NO_LIMITS, Limits
 from .networks import NetworkTable, Peer
 from .relaying import RelayDomains
 from .reply_profiles import reply_for
@@ -210,8 +211,8 @@ class ClientJudge:
 
 
 INTERNAL: Final = "internal"
-"""The network whose clients have no budgets, no limit of sessions per address, and may relay as far as the backend
-lets them."""
+"""The network whose clients have no budgets, no limit of sessions per address, none of the policy's limits that does not
+say otherwise, and may relay as far as the backend lets them."""
 
 
 class ByNetwork(Generic[T]):
@@ -241,6 +242,7 @@ class Manners:
     budgets: Budgets = UNLESS_SAID
     relaying: Relaying | None = None
     """None leaves it to the backend."""
+    limits: Limits = NO_LIMITS
 
 
 class Policy:
@@ -255,6 +257,11 @@ class Policy:
         self._verbs = KNOWN_VERBS | self._manners.verbs
         self._internal = networks.bits_of(INTERNAL) if INTERNAL in networks.names else 0
         self._judges: dict[tuple[int, str], ClientJudge] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """What is counted over sessions."""
+        return self._manners.limits
 
     @property
     def refuses_relaying(self) -> bool:

@@ -77,4 +77,6 @@ class Closing:
         self.internal = reply("4.3.0", "Internal error, try again later")
         self.too_many = reply("4.7.0", "Too many bad commands; closing connection")
         self.given_up = reply("4.3.0", "Message in chunks given up, closing connection")
+        self.limited = reply("4.7.0", "Too much from your address or network, try again later")
+        self.too_slow = reply("4.4.2", "Too little data in too much time, closing connection")
         self.policy = reply("4.7.0", "Closing connection by local policy")

@@ -36,9 +36,20 @@ from typing import Final
 
 from . import answers, ehlo
 from .answers import Closing
-from .effects import Authenticated, BackendFault, Effect, Judged, Normalized, Refused, ToBackend, ToClient
-from .ends import Ends
-from .grammar import Command, Fault, Malformed, eight_bit_at
+from .effects import (
+    Authenticated,
+    BackendFault,
+    CommandsRead,
+    Effect,
+    Judged,
+    Normalized,
+    RecipientRefused,
+    Refused,
+    ToBackend,
+    ToClient,
+)
+from .ends import LIMIT, Ends
+from .grammar import Command, Fault, Malformed, eight_bit_at, recipient_of
 from .intake import SAMPLE_OCTETS
 from .invariants import is_free, must_be_last, not_offered, offers_tls, overrule
 from .phases import BACKEND_SPEAKS, MUTE, Phase
@@ -57,7 +68,10 @@ class Dialogue(Ends):
     may expect; `facts` are what is known before its first octet, as that it comes in TLS.
     """
 
-    __slots__ = ("_draining", "_forwards", "_judge", "_normalized", "tally")
+    __slots__ = (
+        "_draining", "_forwards", "_judge", "_left", "_normalized", "_uncounted", "count_by", "lines_a_turn", "rests",
+        "tally", "unfinished", "watched",
+    )  # fmt: skip
 
     def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None, facts: Facts | None = None) -> None:
         terms = terms or Terms()
@@ -66,6 +80,18 @@ class Dialogue(Ends):
         self._forwards = judge.forwards
         self._normalized = False  # a bare LF behind a line was reported
         self._draining = False
+        self._uncounted = 0  # commands since the last CommandsRead
+        self.count_by = 0
+        """After so many commands there is a `CommandsRead`; 0 is never."""
+        self.watched = False
+        """Stop reading behind each note of what limits may count, until `go_on`."""
+        self.unfinished = False
+        """It has stopped so: `go_on` is to be said once the notes were read."""
+        self._left = 0  # of `lines_a_turn`
+        self.lines_a_turn = 0
+        """Lines, or pieces of messages, that are read of what is held before it `rests`; 0 is all of them."""
+        self.rests = False
+        """There may be more to be read: `go_on` is to be said in a while."""
         self.tally = Tally()
 
     @property
@@ -77,6 +103,11 @@ class Dialogue(Ends):
     def encrypted(self) -> bool:
         """True if the client speaks TLS, up to the guard."""
         return self._known.facts.tls
+
+    @property
+    def uncounted(self) -> int:
+        """Commands since the last `CommandsRead`."""
+        return self._uncounted
 
     @property
     def hungry(self) -> bool:
@@ -143,10 +174,23 @@ class Dialogue(Ends):
                 self._say(pending)
             elif self._draining and not self._known.in_transaction:
                 self._hang_up(self._closing.shutdown, "shutdown")
-            else:
+            elif isinstance(pending, tuple):
                 self._await(Phase.COMMAND)
                 self._carry_out(*pending)
+            else:
+                self._await(Phase.REFUSED if self._only_quit else Phase.COMMAND)
+                self._waited = self.slowed
+                self._take(pending)
+                self._waited = 0.0
             self._read_on()
+        return self._effects()
+
+    def go_on(self) -> list[Effect]:
+        """Read on behind a note, or a rest, if there is still to be read."""
+        if not self.unfinished:  # else it is the same turn
+            self._left = self.lines_a_turn
+        self.unfinished = self._noted = self.rests = False
+        self._read_further()
         return self._effects()
 
     def tls_established(self, names: frozenset[str]) -> list[Effect]:
@@ -172,7 +216,18 @@ class Dialogue(Ends):
 
     def _read_on(self) -> None:
         """Read held input as far as the phase allows."""
+        self._left = self.lines_a_turn
+        self._read_further()
+
+    def _read_further(self) -> None:
         while True:
+            if self._left == 0 and self.lines_a_turn:
+                self.rests = True
+                return
+            self._left -= 1
+            if self._noted and self.watched:
+                self.unfinished = True
+                return
             match self.phase:
                 case Phase.COMMAND | Phase.REFUSED:
                     if self._reader.pending or not self._read_command():
@@ -191,6 +246,9 @@ class Dialogue(Ends):
 
     def _read_command(self) -> bool:
         """Read one command line; False if there is none to read or the session ends."""
+        if self.leaving:
+            self._hang_up(self._closing.limited, LIMIT)
+            return False
         if self._draining and not self._known.in_transaction:
             self._hang_up(self._closing.shutdown, "shutdown")
             return False
@@ -200,6 +258,22 @@ class Dialogue(Ends):
                 self._close()
             return False
         self._note_bare_newline()
+        self._uncounted += 1
+        if self._uncounted >= self.count_by > 0:
+            self._count()
+        if self.slowed:
+            self._delay(self.slowed, command)
+        else:
+            self._take(command)
+        return not self.over
+
+    def _count(self) -> None:
+        self._out.append(CommandsRead(self._uncounted))
+        self._uncounted = 0
+        self._noted = True
+
+    def _take(self, command: Command | Malformed) -> None:
+        """Do what is to be done with a line that was read."""
         if isinstance(command, Command):
             self.tally.seen(command.verb)
             if command.verb in KNOWN_VERBS:
@@ -216,7 +290,6 @@ class Dialogue(Ends):
             self._forward(command)
         else:
             self._answer(answers.ONLY_QUIT, command.verb)  # RFC 5321 3.1
-        return not self.over
 
     def _decide(self, command: Command) -> None:
         if is_free(command, self._forwards, self._terms):
@@ -226,8 +299,8 @@ class Dialogue(Ends):
         verdict = overrule(command, self._judge.judge(command, facts), self._terms, facts)
         if verdict.action not in _PASSES or command.verb in DISCLOSING or command.verb in PROBES:
             self._note(Judged(command, verdict))
-        if verdict.delay:
-            self._delay(verdict.delay, (command, verdict))
+        if verdict.delay > self._waited:
+            self._delay(verdict.delay - self._waited, (command, verdict))
         else:
             self._carry_out(command, verdict)
 
@@ -329,8 +402,8 @@ class Dialogue(Ends):
             self._known.message_over()
         if verb == b"AUTH":
             self._note_authentication(reply)
-        if verb == b"RCPT" and reply.code == 552:
-            self._known.recipients_overfull()
+        if verb == b"RCPT" and reply.code >= 500:
+            self._recipient_refused(command, reply.code)
         if reply.code < 300:
             self._known.accepted(verb, command, reply)
             self.tally.passed(b"DATA" if verb == CONTENT_END else verb)
@@ -350,6 +423,9 @@ class Dialogue(Ends):
 
     def _handle_go_ahead(self, verb: bytes, reply: BackendReply) -> None:
         """A 3yz: only 354 to DATA and 334 to AUTH have a meaning that is beyond doubt."""
+        if self.leaving:
+            self._hang_up(self._closing.limited, LIMIT)
+            return
         if verb == b"DATA" and reply.code == 354:
             self._begin_content()
         elif verb == b"AUTH" and reply.code == 334:
@@ -361,10 +437,18 @@ class Dialogue(Ends):
             return
         self._out.append(ToClient(reply.octets))
 
+    def _recipient_refused(self, command: Command | None, code: int) -> None:
+        if code == 552:  # too many of them, or too much mail for this one
+            self._known.recipients_overfull()
+        elif code != 503 and command is not None:  # out of turn
+            self._out.append(RecipientRefused(recipient_of(command), code))
+            self._noted = True
+
     def _note_authentication(self, reply: BackendReply) -> None:
         self._known.password_may_come = reply.code >= 400
         if reply.code in (235, 535):
             self._out.append(Authenticated(self._known.mechanism, reply.code == 235))
+            self._noted = True
         if reply.code == 535:
             self._known.authentication_failed()
 

@@ -119,6 +119,30 @@ class Authenticated:
 
 
 @dataclass(frozen=True)
+class RecipientRefused:
+    """For limits and incidents: the backend refused a recipient for good, as one that does not exist (5yz)."""
+
+    recipient: bytes
+    """As the client wrote it, without the angle brackets."""
+    code: int
+
+
+@dataclass(frozen=True)
+class CommandsRead:
+    """For limits: so many more commands were read; only where `Dialogue.count_by` asks for it."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class TooSlow:
+    """For limits and incidents: too little of a message came in too much time, and the session ends."""
+
+    octets: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Uninspected:
     """For the log: client and backend are about to encrypt what they say, so that no rule holds any more."""
 
@@ -131,5 +155,16 @@ class BackendFault:
     octets: bytes
 
 
-Note = Judged | Refused | Normalized | OverBudget | Authenticated | Uninspected | BackendFault
+Note = (
+    Judged
+    | Refused
+    | Normalized
+    | OverBudget
+    | Authenticated
+    | RecipientRefused
+    | CommandsRead
+    | TooSlow
+    | Uninspected
+    | BackendFault
+)
 Effect = ToClient | ToBackend | StartTls | Wait | Close | Note

@@ -6,12 +6,20 @@ is a `Close`, and the client has been told why if it could be.  dialogue.py has 
 
 from __future__ import annotations
 
+from typing import Final
+
 from .answers import Closing
-from .effects import BackendFault, Effect
+from .effects import BackendFault, Effect, TooSlow
 from .encryption import Encryption
 from .phases import CLIENT_OWES, Phase
 from .terms import Terms
+from .transfer import CONTENT_END
 from .verdict import Facts
+
+LIMIT: Final = "limit"
+"""Why a session was cut short whose client was sent away."""
+_MESSAGES: Final = frozenset({CONTENT_END, b"BDAT"})
+"""What is outstanding where the backend has a message, or a chunk of one, and is about to answer."""
 
 
 class Ends(Encryption):
@@ -47,15 +55,34 @@ class Ends(Encryption):
                 self._hang_up(self._closing.backend_lost)
         return self._effects()
 
-    def timed_out(self) -> list[Effect]:
-        """The time-out for `awaited` has passed."""
+    def timed_out(self, backend_full: bool = False, client_full: bool = False) -> list[Effect]:
+        """The time-out for `awaited` has passed.
+
+        `backend_full` if the client was not read meanwhile, for that; `client_full` if neither was, since the client
+        does not read: then it says nothing of the backend.
+        """
         if not self.over:
-            if self.awaited in CLIENT_OWES and not self._reader.pending:
+            if client_full or (self.awaited in CLIENT_OWES and not self._reader.pending and not backend_full):
                 self._hang_up(self._closing.client_timeout, "time-out")
             else:
                 octets = self._outstanding or self._reader.sample
                 self._out.append(BackendFault(f"no reply in time ({self.awaited.value})", octets))
                 self._hang_up(self._closing.backend_timeout, "time-out")
+        return self._effects()
+
+    def too_slow(self, octets: int, seconds: float) -> list[Effect]:
+        """No more than `octets` of a message came in so many seconds."""
+        if not self.over:
+            self._out.append(TooSlow(octets, seconds))
+            self._hang_up(self._closing.too_slow, "too slow")
+        return self._effects()
+
+    def send_away(self) -> list[Effect]:
+        """The client may no longer be here: end now; only a message that is on its way gets its reply before."""
+        self.leaving = True
+        on_its_way = self._inside_message or (self.phase is Phase.REPLY and self._outstanding in _MESSAGES)
+        if not self.over and not on_its_way:
+            self._hang_up(self._closing.limited, LIMIT)
         return self._effects()
 
     def stop(self) -> list[Effect]:

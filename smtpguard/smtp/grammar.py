@@ -211,6 +211,16 @@ def is_last_chunk(argument: bytes | None) -> bool:
     return (argument or b"").upper().endswith(b" LAST")
 
 
+_RECIPIENT: Final = re.compile(rb"TO: *(?:<([^>]*)>?|([^ ]*))", re.IGNORECASE)
+
+
+def recipient_of(command: Command) -> bytes:
+    """Return the address that a RCPT names, or all of its argument if there is none; for logs and counts alone."""
+    argument = command.argument or b""
+    match = _RECIPIENT.match(argument)
+    return argument if match is None else match.group(1) or match.group(2) or b""
+
+
 def parameters(argument: bytes | None) -> frozenset[bytes]:
     """Return the words behind the address of a MAIL or RCPT, in upper case.
 

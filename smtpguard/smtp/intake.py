@@ -52,6 +52,12 @@ class Intake:
             self._pour()
             self._octets += octets
 
+    def drop(self) -> None:
+        """Let go of everything: nothing is read any more, and a session that has ended may wait for the collector."""
+        self._octets = bytearray()
+        self._fresh = b""
+        self._searched = 0
+
     def _pour(self) -> None:
         """Put what was not looked at into the buffer, where it is searched octet by octet."""
         if self._fresh:

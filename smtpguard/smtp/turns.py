@@ -19,13 +19,17 @@ from .replies import Reply
 from .terms import Terms
 from .verdict import Facts, Verdict
 
+Pending = tuple[Command, Verdict] | Command | Malformed | Reply
+"""What waits: a command that was decided on, a line that was not, an answer."""
+
 
 class Turns:
     """The state of a session that its answers and its end depend on."""
 
     __slots__ = (
-        "_account", "_chunk_refusal", "_client_finished", "_closing", "_intake", "_known", "_only_quit", "_out",
-        "_outstanding", "_pending", "_terms", "awaited", "awaited_serial", "cut_short", "phase",
+        "_account", "_chunk_refusal", "_client_finished", "_closing", "_intake", "_known", "_noted", "_only_quit",
+        "_out", "_outstanding", "_pending", "_terms", "_waited", "awaited", "awaited_serial", "cut_short", "leaving",
+        "phase", "slowed",
     )  # fmt: skip
 
     def __init__(self, closing: Closing, terms: Terms, facts: Facts | None = None) -> None:
@@ -36,7 +40,13 @@ class Turns:
         self._account = None if terms.budgets is None else Account(terms.budgets)
         self._out: list[Effect] = []
         self._outstanding = b""  # the verb that the backend owes a reply to
-        self._pending: tuple[Command, Verdict] | Reply | None = None  # while DELAYED
+        self._pending: Pending | None = None  # while DELAYED
+        self._waited = 0.0  # seconds that the command in hand has waited already, since the client is `slowed`
+        self._noted = False  # something that limits may count was reported
+        self.slowed = 0.0
+        """Seconds that each command waits; the shell sets it."""
+        self.leaving = False
+        """The client may no longer be here: no further command is read."""
         self._chunk_refusal: Reply | None = None  # what a BDAT is answered with, if not forwarded
         self._only_quit = False  # the backend's banner was a refusal
         self._client_finished = False
@@ -69,8 +79,8 @@ class Turns:
             self._out.append(OverBudget(verb, self._account.attack))
         if cost is None:
             self._hang_up(self._closing.too_many, "too many bad commands")
-        elif cost:
-            self._delay(cost, reply)
+        elif cost > self._waited:
+            self._delay(cost - self._waited, reply)
         else:
             self._say(reply)
 
@@ -78,7 +88,7 @@ class Turns:
         self._out.append(ToClient(reply.octets))
         self._await(Phase.REFUSED if self._only_quit else Phase.COMMAND)
 
-    def _delay(self, seconds: float, pending: tuple[Command, Verdict] | Reply) -> None:
+    def _delay(self, seconds: float, pending: Pending) -> None:
         if self._client_finished:
             self._close()  # it sends no more, so there is nothing to slow down: do not keep it
             return
@@ -106,6 +116,7 @@ class Turns:
             closed = isinstance(event, Refused) and event.closed
             event = Refused("line behind a refused AUTH", b"", closed)
         self._out.append(event)
+        self._noted = True
 
     def _backend_fault(self, what: str, octets: bytes) -> None:
         self._out.append(BackendFault(what, octets))
@@ -125,6 +136,7 @@ class Turns:
         self.phase = Phase.OVER
         self.awaited = Awaited.NOTHING
         self.awaited_serial += 1
+        self._intake.drop()
 
     def _await(self, phase: Phase, awaited: Awaited | None = None) -> None:
         self.phase = phase

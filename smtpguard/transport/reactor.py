@@ -1,15 +1,20 @@
 """Which reactor a process gets: asyncio's on a libuv loop, or Twisted's own.
 
 Contract: `install` is called once, before anything imports `twisted.internet.reactor`; without it the
-process has Twisted's own.  `loop_of` tells the endpoints which of the two they were given.
+process has Twisted's own.  `loop_of` tells the endpoints which of the two they were given.  Either keeps its time by a
+clock that nobody sets: Twisted's own timers follow the clock on the wall (twisted.python.runtime.seconds), and end all
+sessions at once, or none for a day, when that is set.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from twisted.internet import default
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
@@ -38,15 +43,31 @@ def install(kind: Kind = "auto") -> None:
     Raises ImportError if uvloop is asked for and missing, ReactorAlreadyInstalledError if there is one.
     """
     if kind == "stock":
+        _install_stock()
         return
     try:
         reactor = LibuvReactor()
     except ImportError:
         if kind == "uvloop":
             raise
+        _install_stock()
         return
+    by_monotonic_clock(reactor)
     asyncio.set_event_loop(reactor.libuv)
     installReactor(reactor)
+
+
+def _install_stock() -> None:
+    default.install()
+    by_monotonic_clock(sys.modules["twisted.internet.reactor"])
+
+
+def by_monotonic_clock(reactor: Any) -> bool:
+    """Let a reactor time its calls by a clock that nobody sets; False if some wait already, by the one that it had."""
+    if reactor.getDelayedCalls():
+        return False
+    reactor.seconds = time.monotonic
+    return True
 
 
 def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:

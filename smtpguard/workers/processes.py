@@ -60,7 +60,7 @@ class Process:
         """When the next one starts, if that is settled."""
         self.prepared = False
         self.believes = False
-        """See smtpguard.service.Share."""
+        """See smtpguard.net.share.Share."""
         self.shut: str | None = None
         """Why it turns clients away, "" if it does not; None as long as it has not said."""
         self.unanswered = 0

@@ -1,9 +1,10 @@
 """A reload of a service of several workers: a new generation, and nothing in between.
 
-Contract: the supervisor reads and checks, and starts a generation that has what was read.  When all of it could serve,
-it listens at the sockets of the one before, which then stops listening and goes when its last session has ended.  With
-a fault in what was read, or a worker that does not get that far, the one before has never stopped serving: the reload is
-refused.  What is asked for meanwhile is done once, behind it.  A plain state machine; the supervisor's loop calls `step`.
+Contract: the supervisor reads and checks, and starts a generation that has what was read.  When all of it could
+serve, it listens at the sockets of the one before, which then stops listening and goes when its last session has
+ended.  With a fault in what was read, or a worker that does not get that far, the one before has never stopped
+serving: the reload is refused.  What is asked for meanwhile is done once, behind it.  A plain state machine; the
+supervisor's loop calls `step`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from ..journal.journal import Journal, Sink
 from ..journal.opening import make_journal
 from ..ledger import reports
 from ..net.places import Places
+from ..net.share import Share
 from ..office.desk import Desk
-from ..service import Share
 from . import channel
 from .channel import Done, Order, Report, Said, Shut, Told
 from .sockets import Listener
@@ -65,7 +65,7 @@ class Worker:
     sinks: list[Sink]
     replaces: bool
     believes: bool
-    """See smtpguard.service.Share, as the one before."""
+    """See smtpguard.net.share.Share, as the one before."""
     post: Callable[[reports.Report], bool]
     """Passes a report on to the clerk (clerk.py)."""
     told_to_serve: Deferred[None] = Factory(lambda: Deferred())

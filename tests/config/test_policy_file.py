@@ -94,8 +94,8 @@ test: []
         ("rules: {}", "1:1: unknown key 'rules' (did you mean rulesets?)"),
         (
             "x: 1",
-            "1:1: unknown key 'x' (known: auth, banner, bare_newline, budgets, early_input, networks, privacy_options, "
-            "relay_domains, replies, rulesets, tests, verbs)",
+            "1:1: unknown key 'x' (known: auth, banner, bare_newline, budgets, early_input, limits, networks, "
+            "prefixes, privacy_options, relay_domains, replies, rulesets, tests, verbs)",
         ),
         ("networks: [10.0.0.0/8]", "1:11: networks: must be a mapping of `key: value`, not ['10.0.0.0/8']"),
         ("networks:", "1:10: networks: must be a mapping of `key: value`, not nothing"),

@@ -66,7 +66,7 @@ relay-check: off
         "3:9: policy: must be a text, not 17 (put it in quotes if it is meant)",
         "4:14: relay_check: 'no' is none of enforce, warn, off",
         "5:24: relay_check_recipient: must match pattern '^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$', not 'root'",
-        "6:11: to: 'sylog' is none of stderr, syslog, both (did you mean syslog?)",
+        "6:11: to: 'sylog' is none of stderr, syslog, file (did you mean syslog?)",
         "6:25: level: must be a whole number, not '9'",
         "6:37: ident: must match pattern '^[A-Za-z0-9_.-]{1,32}$', not 'a b'",
         "6:49: style: 'clasic' is none of sendmail, classic (did you mean classic?)",
@@ -75,7 +75,7 @@ relay-check: off
         "7:20: sessions: must be greater than 0, not 0",
         "7:45: sessions_per_address: must be a whole number, not 1.5",
         "7:57: queue: must be greater than or equal to 16384, not 4000",
-        "7:63: unknown key 'line' (known: queue, reply, reply_line, sessions, sessions_per_address)",
+        "7:63: unknown key 'line' (known: data_rate, data_rate_seconds, queue, reply, reply_line, sessions, sessions_per_address)",
         "7:87: reply_line: must be a whole number, not '1e6'",
         "7:99: reply: must be a whole number, not True",
         "8:21: connect: must be a number, not '12:30'",
@@ -116,8 +116,8 @@ def test_the_shortest_file_gives_the_defaults(file: Path) -> None:
     assert loaded.backend.endpoint == "tcp:127.0.0.1:2525"
     assert loaded.backend.bind == {}
     assert (loaded.policy, loaded.relay_check) == ("internal-vrfy", "enforce")
-    assert (loaded.log.to, loaded.log.style, loaded.log.level, loaded.log.ident) == (
-        "stderr",
+    assert (loaded.log.to, loaded.log.style, loaded.log.level, loaded.log.program) == (
+        ["stderr"],
         "sendmail",
         9,
         "smtpguard",
@@ -370,7 +370,7 @@ def test_paths_begin_at_the_files_folder(file: Path) -> None:
     assert [one.chain for one in starttls.certificates] == [str(file.parent / "tls"), str(file.parent / "a")]
     assert starttls.certificates[1].key == "/k"
     assert starttls.client_ca == found.backend.ca == str(file.parent / "ca.pem")
-    assert found.backend.certified_name == "h"
+    assert found.backend.certified_name(found.backend.endpoint) == "h"
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from .leg import guarding, required
 from .scripted import ScriptedBackend, upgrading
 from .support import BACKEND, MX, POLICY, Certified, implicit, listener, listening, starttls
 
-AGAIN = "certificates were read again"
-KEPT = "SIGHUP: the certificates in use stay in use"
+AGAIN = "reloaded: policy"
+KEPT = "stays in use, and so do the settings and certificates"
 
 
 class Renewable:

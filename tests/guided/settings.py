@@ -55,7 +55,8 @@ def one(data: bytes) -> None:
     assert settings.listen
     for listener in settings.listen:
         _same_to_twisted(parse_server(listener.endpoint))
-    _same_to_twisted(parse_client(settings.backend.endpoint))
+    for endpoint in settings.backend.endpoints:
+        _same_to_twisted(parse_client(endpoint))
     assert all(0 < seconds <= LONGEST_WAIT for seconds in vars(settings.timeouts).values())
     check_places(loaded.faults_with(Policy(NetworkTable({"internal": ()}), {})), data, str(path))
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import syslog
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from attrs import define, field
 
-from smtpguard.config.settings import Log
+from smtpguard.config.log import Log
 from smtpguard.journal import lines
 from smtpguard.journal.journal import HELD_LINES, Journal
 from smtpguard.journal.lines import Level, Line, Style
-from smtpguard.journal.sinks import StderrSink, SyslogSink, one_line
+from smtpguard.journal.opening import make_journal
+from smtpguard.journal.sinks import FileSink, StderrSink, SyslogSink, one_line
 from smtpguard.policy.networks import Peer
-from smtpguard.service import make_journal
 from smtpguard.smtp.effects import BackendFault, Judged, Normalized, OverBudget, Refused
 from smtpguard.smtp.grammar import Command
 from smtpguard.smtp.replies import Reply
@@ -286,20 +288,24 @@ def test_the_priority_is_written_where_the_journal_reads_stderr(monkeypatch: pyt
         ("a\r\nb\tc\0d", "a\\015\\012b\\011c\\000d"),
         ("\x1b[2J\x7f", "\\033[2J\\177"),
         ("policy-\udcff.yaml", "policy-\\udcff.yaml"),
+        ("a\x85b\u2028c\u202ed\x9b", "a\\x85b\\u2028c\\u202ed\\x9b"),
         ("Gr\u00fc\u00dfe", "Gr\u00fc\u00dfe"),
     ],
 )
-def test_no_text_becomes_two_lines_or_is_lost(text: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_text_becomes_two_lines_or_is_lost(text: str, written: str, tmp_path: Path) -> None:
     """The last gate: control characters, and what UTF-8 has no form for, as file names may."""
     stream = io.StringIO()
     StderrSink(stream, with_priority=False).write(syslog.LOG_INFO, text)
     assert stream.getvalue() == f"{written}\n"
     assert one_line(text) == written
-    sent: list[tuple[int, str]] = []
-    monkeypatch.setattr(syslog, "syslog", lambda priority, message: sent.append((priority, message)))
-    SyslogSink("smtpguard").write(syslog.LOG_INFO, text)
-    assert sent == [(syslog.LOG_INFO, written)]
-    syslog.closelog()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        sink = SyslogSink("smtpguard", str(tmp_path / "log"))
+        sink.write(syslog.LOG_INFO, text)
+        sink.close()
+        assert daemon.recv(4096).decode().partition("]: ")[2] == written
+    FileSink(str(tmp_path / "file"), "smtpguard", "host").write(syslog.LOG_INFO, text)
+    assert (tmp_path / "file").read_text().partition("]: ")[2] == f"{written}\n"
 
 
 def test_a_stderr_that_nobody_reads_any_more_is_no_fault() -> None:
@@ -315,18 +321,22 @@ def test_a_stderr_that_nobody_reads_any_more_is_no_fault() -> None:
     StderrSink(closed, with_priority=False).write(syslog.LOG_INFO, "text")
 
 
-def test_syslog_is_opened_for_mail_under_the_name_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it lands where sendmail's lines do."""
-    opened: list[tuple[object, ...]] = []
-    monkeypatch.setattr(syslog, "openlog", lambda *how: opened.append(how))
-    SyslogSink("guard-1")
-    assert opened == [("guard-1", syslog.LOG_PID, syslog.LOG_MAIL)]
-
-
-@pytest.mark.parametrize(("to", "count"), [("stderr", 1), ("syslog", 1), ("both", 2)])
-def test_the_settings_choose_the_sinks(to: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("to", "kinds"),
+    [
+        ("stderr", [StderrSink]),
+        ("syslog", [SyslogSink]),
+        ("both", [StderrSink, SyslogSink]),
+        ("file", [FileSink]),
+        (["file", "stderr", "file"], [StderrSink, FileSink]),
+        (["stderr", "syslog", "file"], [StderrSink, SyslogSink, FileSink]),
+    ],
+)
+def test_the_settings_choose_the_sinks(to: str | list[str], kinds: list[type], tmp_path: Path) -> None:
     """And level, style and form."""
-    monkeypatch.setattr(syslog, "openlog", lambda *_: None)
-    journal = make_journal(Log.model_validate({"to": to, "level": 3, "style": "classic", "format": "json"}))
-    assert len(journal._sinks) == count
+    settings = {"to": to, "level": 3, "style": "classic", "format": "json"}
+    if "file" in to:
+        settings["file"] = str(tmp_path / "log")
+    journal = make_journal(Log.model_validate(settings))
+    assert list(map(type, journal._sinks)) == kinds
     assert (journal.level, journal.style, journal._as_json) == (3, Style.CLASSIC, True)

@@ -330,7 +330,8 @@ def test_a_failed_handshake_and_a_tunnel_are_logged() -> None:
         (Authenticated("PLAIN", True), "AUTH=server, relay=there.domain [123.45.67.89], mech=PLAIN", Level.SUMMARY),
         (
             Authenticated("", False),
-            "AUTH failure (UNKNOWN): authentication failure (535), relay=there.domain [123.45.67.89]",
+            "AUTH failure (UNKNOWN): authentication failure (535) SASL(-13): authentication failure: "
+            "refused by the mail server, relay=there.domain [123.45.67.89]",
             Level.COMMAND,
         ),
     ],

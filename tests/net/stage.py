@@ -79,6 +79,8 @@ class Stage:
         self.timeouts = Timeouts()
         self.seconds_for = self.timeouts.by_what_is_awaited
         self.deadlines = Deadlines(self.clock, self.timeouts.shortest)
+        self.data_rate = 0.0
+        self.data_rate_seconds = 300.0
         self.ends = 0
         self.connecting: Deferred[Any] = Deferred(self._cancel)
         self.cancelled: list[bool] = []
@@ -131,7 +133,7 @@ class Stage:
         self.backend = BackendSide(user, self.deadlines)
         return self.connecting.addErrback(failed)
 
-    def backend_away(self, gone: bool) -> None:
+    def backend_away(self) -> None:
         """Nobody asks the backend."""
 
     def noted(self, session: Session, note: Note) -> None:

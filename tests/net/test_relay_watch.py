@@ -31,6 +31,7 @@ class Backend:
 
     def __init__(self, rcpt: str | None, identity: str) -> None:
         self.rcpt = rcpt
+        self.endpoint = "tcp:127.0.0.1:25"
         self.shows_clients = identity != "none"
         self.asked: list[str] = []
         self.silent = False

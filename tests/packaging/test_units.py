@@ -69,7 +69,7 @@ def test_the_service_is_exposed_as_little_as_a_network_service_can_be(installed:
 def test_the_service_has_the_time_and_the_descriptors_that_the_settings_ask_for() -> None:
     """Two descriptors a session; a shutdown that systemd does not cut short."""
     service = unit("smtpguard.service")
-    assert int(service["LimitNOFILE"][0]) >= 2 * Limits().sessions + 64
+    assert int(service["LimitNOFILE"][0]) >= 2 * Limits().sessions + 192
     assert int(service["TimeoutStopSec"][0]) > Timeouts().shutdown
     assert int(service["TimeoutStartSec"][0]) > ASK_SECONDS
 
@@ -106,7 +106,9 @@ def test_the_example_settings_give_outsiders_an_address_that_may_not_relay() -> 
     loaded = settings.load(UNITS / "smtpguard.yaml", {}).settings
     assert loaded.backend.endpoint == "tcp:127.0.0.1:2525"
     assert loaded.backend.bind == {"internal": "127.0.0.1", "default": "127.0.0.25"}
-    assert loaded == Settings(listen=loaded.listen, backend=loaded.backend)
+    assert loaded == Settings(listen=loaded.listen, backend=loaded.backend, admin=loaded.admin)
+    folder = unit("smtpguard.service")["RuntimeDirectory"][0]
+    assert loaded.admin == [f"unix:/run/{folder}/admin.sock"]
 
 
 def test_the_guard_serves_the_socket_that_the_unit_names(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 
 from smtpguard import __version__
+from smtpguard.admin.page_assets import NAMES as ASSETS
 from smtpguard.config.policy_file import SHIPPED
 from tests.rig.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
+SHARE = ROOT / "smtpguard/share"
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +79,13 @@ def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built
         "smtpguard/py.typed",
         "smtpguard/smtp/_survey.pyi",
         "smtpguard/demo/policy.yaml",
+        *(f"smtpguard/admin/assets/{name}" for name in ASSETS),
         *(f"smtpguard/policies/{name}.yaml" for name in SHIPPED),
         "twisted/plugins/smtpguard_dropin.py",
         *(f"{data}/smtpguard.{kind}" for kind in ("service", "socket", "yaml")),
         *(f"{data}/smtpguard.service.d/{name}.conf" for name in ("private-keys", "transparent")),
         f"{data}/smtpguard-transparent",
+        *(f"{Path(data).parent}/{path.relative_to(SHARE)}" for path in SHARE.rglob("*") if path.is_file()),
         *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")),
     }
 

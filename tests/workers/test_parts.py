@@ -13,7 +13,7 @@ from smtpguard.config import settings
 from smtpguard.config.faults import Faulty
 from smtpguard.config.fields import MOST_WORKERS
 from smtpguard.workers import channel
-from smtpguard.workers.channel import LONGEST, Done, Order, Said
+from smtpguard.workers.channel import LONGEST, Done, Order, Said, Shut
 from smtpguard.workers.processes import how_it_ended
 from smtpguard.workers.restarts import LIVED_SECONDS, PAUSES, Restarts
 from smtpguard.workers.sayings import REMEMBERED, SAME_SECONDS, Sayings
@@ -78,9 +78,10 @@ def test_orders_and_reports_arrive_whole_and_in_order() -> None:
     ours, theirs = channel.pair()
     with ours, theirs:
         odd = Said(syslog.LOG_ERR, f"certificate {os.fsdecode(bytes([0xE9]))}é 5 of 6:\n missing")
-        for report in (*Done, odd):
+        told = (*Done, odd, Shut("the mail server is away é"), Shut(""))
+        for report in told:
             assert channel.report(theirs, report)
-        assert list(channel.reports(ours)) == [*Done, odd]
+        assert list(channel.reports(ours)) == list(told)
         for what in Order:
             channel.order(ours, what)
         assert list(channel.orders(theirs)) == list(Order)

@@ -125,3 +125,17 @@ def test_an_address_is_looked_for_where_it_may_be_and_no_further() -> None:
         assert looking.taken_by(peer) == 0
     assert board.taken() == 0
     assert not any(board.region(0)[2 : 2 + slots_for(64)]), "how far to look, from each slot"
+
+
+def test_a_region_is_given_to_one_at_a_time_and_is_blank() -> None:
+    """The dead leave nothing to whoever gets theirs."""
+    board = Board(2, LIMIT)
+    first, second = board.allot(), board.allot()
+    assert {first, second} == {0, 1}
+    assert board.free == 0
+    board.seen_by(first).take(PEERS[0])
+    assert board.taken() == 1
+    board.take_back(first)
+    assert (board.free, board.taken()) == (1, 0)
+    assert board.allot() == first
+    assert board.seen_by(second).taken_by(PEERS[0]) == 0

@@ -1,0 +1,103 @@
+"""What a service has kept in its state file, read without it.
+
+Contract: the file is only read, whether or not a service is writing it; `Unreadable` says what is wrong.  Rows that are
+not as we write them are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from ..config.faults import Faulty
+from ..config.state import DEFAULT_NAME, State, beside
+from ..config.yaml_reader import read_file
+from ..ledger.bans import as_dict
+from ..ledger.incident import Incident
+from ..ledger.measures import Hardness, Measure
+from ..ledger.sources import holds
+from ..ledger.store import rows_of
+
+DEFAULT_FILE: Final = f"/var/lib/smtpguard/{DEFAULT_NAME}"
+"""In the StateDirectory of the shipped unit, where no file is named."""
+ROWS: Final = 10_000
+"""Incidents that are read at most, the newest ones."""
+
+
+class Unreadable(Exception):
+    """The file cannot be used; the text says why."""
+
+
+def file_of(config: str) -> str:
+    """Return the state file of a settings file, of which nothing but `state` need be right; raises OSError."""
+    try:
+        data = read_file(config).data
+        named = data.get("state") if isinstance(data, dict) else None
+        state = State() if named is None else State.model_validate(beside(named, Path(config).parent))
+    except (Faulty, ValidationError):
+        return DEFAULT_FILE
+    return state.path() or DEFAULT_FILE
+
+
+def incidents(
+    path: str, since: float = 0.0, address: str = "", still_open: bool = False, number: int | None = None
+) -> list[dict[str, Any]]:
+    """Return those that went on since then, of an address, still open, or of a number; the newest first."""
+    query = (
+        "SELECT body FROM incidents WHERE (closed IS NULL OR last >= ?) AND (closed IS NULL OR NOT ?) "
+        "AND (? IS NULL OR id = ?) ORDER BY id DESC"
+    )
+    found: list[dict[str, Any]] = []
+    for (body,) in _rows(path, query, (since, still_open, number, number)):
+        try:
+            one = Incident.from_dict(json.loads(body)).to_dict()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if not address or concerns(one, address):
+            found.append(one)
+            if len(found) == ROWS:
+                break
+    return found
+
+
+def concerns(incident: dict[str, Any], address: str) -> bool:
+    """True if it is of an address, or of a prefix that has it."""
+    return incident["key"] == address or holds(incident["key"], address) or address in incident["addresses"]
+
+
+def bans(path: str, now: float) -> list[dict[str, Any]]:
+    """Return the bans that stand, the newest first."""
+    query = "SELECT key, until, since, rule, number FROM bans WHERE until > ? ORDER BY since DESC LIMIT ?"
+    return [
+        as_dict(Measure(Hardness.BAN, str(key), until, str(limit), since, count=count))
+        for key, until, since, limit, count in _rows(path, query, (now, ROWS))
+    ]
+
+
+def _rows(path: str, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    try:
+        with rows_of(path) as file:
+            yield from file.execute(query, values)
+    except sqlite3.Error as error:
+        raise Unreadable(f"{path}: {error}") from None
+    except PermissionError:
+        raise Unreadable(f"{path}: permission denied: ask as root, or as whom the service runs") from None
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}: does the service keep its state in a file?") from None
+
+
+def exists(path: str) -> bool:
+    """True if there is such a file, or something that keeps us from knowing."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""The admin endpoint, on the wire and by its commands."""

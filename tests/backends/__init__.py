@@ -1,0 +1,1 @@
+"""Several backends behind one guard, real ones and scripted ones."""

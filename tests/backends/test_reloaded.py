@@ -1,0 +1,84 @@
+"""A reload while there are several backends: what is known of them is kept, and the list may change."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.rig.client import Talk
+from tests.rig.guard import Guard, client_endpoint
+from tests.rig.wait import wait_until
+
+from .support import QUICK, Scripted, guard_for, wait_log
+
+
+def _reload(guard: Guard, count: int = 1) -> None:
+    guard.signal(signal.SIGHUP)
+    wait_until(lambda: sum("reloaded: policy" in line for line in guard.lines()) >= count, "the reload", 20)
+
+
+def test_what_is_down_stays_down_and_is_still_looked_at(tmp_path: Path) -> None:
+    """A reload is no news of the servers: nobody is sent to one that is away, and it is back when it is back."""
+    with (
+        Scripted("first") as first,
+        Scripted("second") as second,
+        guard_for(tmp_path, [first.address, second.address], health={**QUICK, "interval": 600}) as guard,
+    ):
+        first.go_away()
+        with Talk("127.0.0.1", guard.port) as client:
+            assert client.banner.startswith("220 second")
+            wait_log(guard, "is down: ")
+            _reload(guard)
+            assert client.say("NOOP") == "250 2.0.0 second"
+        assert sum("is down: " in line for line in guard.lines()) == 1
+        first.come_back()
+        wait_log(guard, "is up again after ")
+        with Talk("127.0.0.1", guard.port) as client:
+            assert client.banner.startswith("220 first")
+
+
+def test_the_list_may_change(tmp_path: Path) -> None:
+    """Sessions stay where they are; who comes now goes where the settings say now."""
+    with (
+        Scripted("first") as first,
+        Scripted("second") as second,
+        Scripted("third") as third,
+        guard_for(tmp_path, [first.address, second.address], {"relay_check": "enforce"}) as guard,
+        Talk("127.0.0.1", guard.port) as old,
+    ):
+        assert old.banner.startswith("220 first")
+        settings = tmp_path / "smtpguard.yaml"
+        settings.write_text(
+            settings.read_text().replace(client_endpoint(*first.address), client_endpoint(*third.address))
+        )
+        _reload(guard)
+        with Talk("127.0.0.1", guard.port) as new:
+            assert new.banner.startswith("220 third")
+            assert old.say("NOOP") == "250 2.0.0 first"
+        before = len(first.connects)
+        third.go_away()
+        with Talk("127.0.0.1", guard.port) as new:
+            assert new.banner.startswith("220 second")
+        assert len(first.connects) == before
+
+
+def test_workers_fail_over_too(tmp_path: Path) -> None:
+    """Each for itself; none sends a client to one that is away, and each finds it when it is back."""
+    with (
+        Scripted("first") as first,
+        Scripted("second") as second,
+        guard_for(tmp_path, [first.address, second.address], {"workers": 2}) as guard,
+    ):
+
+        def banners(count: int) -> set[str]:
+            found = set()
+            for _ in range(count):
+                with Talk("127.0.0.1", guard.port) as client:
+                    found.add(client.banner.split()[1])
+            return found
+
+        assert banners(10) == {"first"}
+        first.go_away()
+        assert banners(20) == {"second"}
+        first.come_back()
+        wait_until(lambda: banners(20) == {"first"}, "both workers to find the first again", 20)

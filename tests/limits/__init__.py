@@ -1,0 +1,1 @@
+"""Limits: what is counted, what follows, and who is told."""

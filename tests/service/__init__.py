@@ -1,0 +1,1 @@
+"""The service over time: reloads, hand-overs, and what systemd is told."""
