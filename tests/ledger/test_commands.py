@@ -287,7 +287,7 @@ def test_bans_are_asked_of_the_service(typed: Typed, tmp_path: Path) -> None:
         assert typed("bans", "lift", "192.0.2.7", "--admin", admin) == (
             1,
             "",
-            "192.0.2.7: there is no ban against it\n",
+            "192.0.2.7: there is no ban against it; if it was slowed or sent away, it no longer is\n",
         )
         assert typed("bans", "--admin", admin)[1] == "nobody is banned\n"
 

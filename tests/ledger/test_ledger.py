@@ -235,6 +235,59 @@ def test_without_the_file_all_goes_on_from_memory(tmp_path: Path, stages: list[S
     assert len(second.ledger.incidents()) == 1
 
 
+def test_a_source_that_has_an_incident_by_now_gets_no_second_one_from_the_file(path: Path, stages: list[Stage]) -> None:
+    """The one in the file is closed there; bans of the file are told, those of memory are written."""
+    first = Stage(path)
+    first.did(wiz(), measures=(ban("203.0.113.9"),))
+    first.settle()
+    first.close()
+    path.rename(path.with_name("elsewhere"))
+    path.mkdir()
+    stage = Stage(path, now=NOW + 60)
+    stages.append(stage)
+    stage.until(lambda: stage.said, "the fault")
+    stage.did(wiz(when=NOW + 60), measures=(ban("203.0.113.10"),))
+    path.rmdir()
+    path.with_name("elsewhere").rename(path)
+    stage.now += keeping.AGAIN_SECONDS[0]
+    stage.settle()
+    assert Orders((ban("203.0.113.9"),)) in stage.orders
+    assert len([one for one in stage.ledger.incidents() if one["key"] == "192.0.2.7"]) == 1
+    second = Stage(path, now=NOW + 61)
+    stages.append(second)
+    second.settle()
+    assert {one["key"] for one in second.ledger.bans()} == {"203.0.113.9", "203.0.113.10"}
+    found = [(one["opened"], one["closed"]) for one in second.ledger.incidents() if one["key"] == "192.0.2.7"]
+    assert found == [(NOW + 60, None), (NOW, NOW)]
+
+
+def test_a_full_disk_at_the_start_lets_nobody_off(tmp_path: Path) -> None:
+    """What can be read of the file holds, and is written on once there is room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    first = Stage(folder / "smtpguard.db")
+    first.did(wiz(), measures=(ban(),))
+    first.settle()
+    first.close()
+    room = os.statvfs(folder)
+    (folder / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize))
+    stage = Stage(folder / "smtpguard.db", now=NOW + 60)
+    try:
+        stage.until(lambda: stage.orders, "the ban")
+        assert stage.orders == [Orders((ban(),))]
+        stage.did(wiz(when=NOW + 60))
+        (folder / "filler").unlink()
+        stage.now += keeping.AGAIN_SECONDS[0]
+        stage.settle()
+        assert stage.orders == [Orders((ban(),))]
+        (row,) = stage.ledger.incidents()
+        assert (row["deeds"], row["opened"], row["closed"]) == ({"probes": 2}, NOW, None)
+    finally:
+        stage.close()
+        subprocess.run(["umount", folder], check=True)
+
+
 def test_a_file_that_is_damaged_while_it_is_used(path: Path, stages: list[Stage]) -> None:
     """It is moved aside, and what stands is written to a new one."""
     stage = Stage(path)

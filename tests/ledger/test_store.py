@@ -152,6 +152,22 @@ def test_a_full_disk_is_unusable_and_then_usable_again(small_disk: Path) -> None
     assert not list(small_disk.glob("*.damaged*"))
 
 
+def test_what_cannot_be_written_is_read_all_the_same(small_disk: Path) -> None:
+    """A disk that was full before the start lets nobody off."""
+    path = small_disk / "smtpguard.db"
+    one = store(path)
+    one.load()
+    one.write(changes(incident(1), bans={"192.0.2.7": ban()}))
+    one.close()
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize))
+    with pytest.raises(Unusable) as caught:
+        store(path).load()
+    assert caught.value.kept is not None
+    assert caught.value.kept.bans == [ban()]
+    assert [found.id for found in caught.value.kept.open] == [1]
+
+
 def test_a_damaged_file_is_moved_aside(path: Path) -> None:
     """With its log; a few are kept, and a new file is made."""
     for _ in range(module.ASIDE + 2):
@@ -278,6 +294,8 @@ def test_a_row_that_is_not_as_we_write_them_is_left_out(path: Path) -> None:
         for number, body in enumerate(["", "{}", "[]", "null", '{"id": "x"}', "\x00"], 10):
             file.execute("INSERT INTO incidents VALUES (?, 'k', 0, 0, NULL, ?)", (number, body))
     assert [found.id for found in store(path).load().open] == [2, 1]
+    with rows_of(str(path)) as read:
+        assert read.execute("SELECT id FROM incidents ORDER BY id").fetchall() == [(1,), (2,)]  # nor kept for ever
 
 
 def test_it_is_read_by_others_while_it_is_written(path: Path) -> None:
