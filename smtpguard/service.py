@@ -74,7 +74,7 @@ class Service:
             Doorway(at, context) for at, context in zip(settings.listen, configuration.tls.listeners, strict=True)
         ]
         self._making = [Making(partial(ClientSide, self.reception, doorway)) for doorway in self._doorways]
-        self._served = share is not None and share.replaces
+        self._served = share is not None and (share.replaces or share.believes)
         self._ports: list[IListeningPort] = []
         self._serves = self._reload_wanted = False
         self._ending = Ending(reactor, self.reception, lambda: self._end(os.EX_OK))

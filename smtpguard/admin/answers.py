@@ -118,9 +118,9 @@ class Answers:
         openmetrics = "application/openmetrics-text" in asked.accept
         if asked.path == "/metrics":
             return self._kept((asked.path, openmetrics), lambda: self._metrics(openmetrics))
-        if asked.path in ("/", "/status.json"):
-            return self._kept((asked.path, False), self._made[asked.path])
-        return self._made[asked.path]()
+        if asked.path in ("/livez", "/readyz"):
+            return self._made[asked.path]()
+        return self._kept((asked.path, False), self._made[asked.path])
 
     def _kept(self, key: tuple[str, bool], make: Callable[[], Answer]) -> Answer:
         now = self._clock()

@@ -21,8 +21,8 @@ from ..config.yaml_reader import read_file
 from ..ledger.bans import as_dict
 from ..ledger.incident import Incident
 from ..ledger.measures import Hardness, Measure
+from ..ledger.reading import rows_of
 from ..ledger.sources import holds
-from ..ledger.store import rows_of
 
 DEFAULT_FILE: Final = f"/var/lib/smtpguard/{DEFAULT_NAME}"
 """In the StateDirectory of the shipped unit, where no file is named."""

@@ -24,14 +24,15 @@ from .sinks import QueuedSink, lost_text
 
 HELD_LINES: Final = 100
 """Lines of one session that wait for a name; at the next they go out without it."""
-RETRY_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+# Not of a fixed length: compiled, a module's tuple of floats is taken for one that was never set (mypyc).
+RETRY_SECONDS: Final[tuple[float, ...]] = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Between attempts to write of which none got anything written; the last one goes on.  A syslog daemon's socket holds
 ten lines (net.unix.max_dgram_qlen) and is read within milliseconds."""
 DRAIN_SECONDS: Final = 0.5
 """At the end, for what still waits."""
 LONGEST_JSON: Final = 3_800
 """Octets of an object, so that it fits into a line with what stands before it (smtpguard.journal.outlets)."""
-LONGEST_VALUES: Final = (1_000, 240)
+LONGEST_VALUES: Final[tuple[int, ...]] = (1_000, 240)
 """Characters of each text in an object that would be longer, and in one that still would be."""
 
 FindName = Callable[[Peer, Callable[[str | None], None]], None]

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Final
 
 from .measures import Measure
-from .store import Changes, Kept, Store, Unusable
+from .reading import Kept
+from .store import Changes, Store, Unusable
 from .thread import WorkThread
 
 AGAIN_SECONDS: Final = (1.0, 5.0, 15.0, 60.0, 300.0)

@@ -24,10 +24,11 @@ from .incident import Incident
 from .incidents import Event, Incidents
 from .keeping import InLoop, Keeping, Say
 from .measures import Hardness, Measure
+from .reading import RECENT, Kept
 from .reports import Orders, Report
 from .sources import written
 from .steps import LineBudget, Said, ordered
-from .store import RECENT, Kept, Store
+from .store import Store
 from .thread import WorkThread
 from .together import Heard, Partner, Together
 

@@ -12,32 +12,21 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import quote
 
 from attrs import Factory, frozen
 
 from .incident import Incident
-from .measures import Hardness, Measure
+from .measures import Measure
+from .reading import APPLICATION, BUSY_SECONDS, SCHEMA, Kept, pragma, read, rows_of
 
-SCHEMA: Final = 1
-"""PRAGMA user_version."""
-APPLICATION: Final = 0x534D5450
-"""PRAGMA application_id: the file is ours ("SMTP")."""
-BUSY_SECONDS: Final = 2.0
-"""To wait for somebody else who uses the file, as a backup."""
 WAL_OCTETS: Final = 1 << 20
 """Of the write-ahead log, beyond which it is folded into the file and cut."""
 FULL: Final = 0.9
 """Of the octets that the file may have; from there on old incidents make room."""
 ROOM: Final = 0.1
 """Of the closed incidents, that make room at once."""
-RECENT: Final = 200
-"""Closed incidents that are read at the start, for the status."""
-BANS_READ: Final = 10_000
-OPEN_READ: Final = 1000
-"""Rows that are read; the tables of the ledger have as much room."""
 ASIDE: Final = 3
 """Damaged files that are kept; of more, the last one is replaced."""
 
@@ -69,17 +58,6 @@ class Unusable(Exception):
     def __init__(self, why: str, kept: Kept | None = None) -> None:
         super().__init__(why)
         self.kept = kept
-
-
-@frozen
-class Kept:
-    """What the file had."""
-
-    bans: list[Measure]
-    open: list[Incident]
-    recent: list[Incident]
-    """The last ones that were closed, the newest first."""
-    last_id: int
 
 
 @frozen
@@ -122,13 +100,13 @@ class Store:
         try:
             with self._usable():
                 file = self._open()
-                kept = _read(file)
+                kept = read(file)
                 self._forget_others(file, kept.open)
                 return kept
         except Unusable as error:
             # A disk that is full, or may only be read, must not let anybody off.
             with suppress(sqlite3.Error, OSError), rows_of(self._path) as read_only:
-                error.kept = _read(read_only)
+                error.kept = read(read_only)
             raise
 
     def write(self, changes: Changes) -> None:
@@ -159,7 +137,7 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         self._inode = self._ours()
         file = self._file = sqlite3.connect(self._path, BUSY_SECONDS, isolation_level=None)
-        version, application = _pragma(file, "user_version"), _pragma(file, "application_id")
+        version, application = pragma(file, "user_version"), pragma(file, "application_id")
         if not version and application in (0, APPLICATION):
             # The id first, and not in the write-ahead log: from then on the file is known for ours.
             file.executescript(
@@ -170,8 +148,8 @@ class Store:
             raise Unusable(f"it has form {version}, of a newer smtpguard; this one writes form {SCHEMA}")
         file.execute("PRAGMA synchronous=NORMAL")
         file.execute(f"PRAGMA journal_size_limit={WAL_OCTETS}")
-        file.execute(f"PRAGMA wal_autocheckpoint={WAL_OCTETS // _pragma(file, 'page_size')}")
-        file.execute(f"PRAGMA max_page_count={self._max_bytes // _pragma(file, 'page_size')}")
+        file.execute(f"PRAGMA wal_autocheckpoint={WAL_OCTETS // pragma(file, 'page_size')}")
+        file.execute(f"PRAGMA max_page_count={self._max_bytes // pragma(file, 'page_size')}")
         if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise _Damaged("malformed")
         return file
@@ -208,8 +186,8 @@ class Store:
     def _make_room(self, file: sqlite3.Connection) -> None:
         """Delete the oldest closed incidents, where there are too many or too large ones."""
         (rows,) = file.execute("SELECT count(*) FROM incidents").fetchone()
-        used = _pragma(file, "page_count") - _pragma(file, "freelist_count")
-        full = used > FULL * _pragma(file, "max_page_count")
+        used = pragma(file, "page_count") - pragma(file, "freelist_count")
+        full = used > FULL * pragma(file, "max_page_count")
         too_many = max(rows - self._kept + 1, int(rows * ROOM) + 1 if full else 0)
         if too_many > 0 and rows:
             file.execute(
@@ -249,28 +227,6 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return isinstance(error, _Damaged) or code & 0xFF in _DAMAGED or str(error).startswith("no such table")
 
 
-def _read(file: sqlite3.Connection) -> Kept:
-    bans = [
-        Measure(Hardness.BAN, str(key), float(until), str(rule), float(since), count=int(number))
-        for key, until, since, rule, number in file.execute(
-            "SELECT key, until, since, rule, number FROM bans ORDER BY until DESC LIMIT ?", (BANS_READ,)
-        )
-    ]
-    still_open = "SELECT body FROM incidents WHERE closed IS NULL ORDER BY id DESC LIMIT ?"
-    recent = "SELECT body FROM incidents WHERE closed NOT NULL ORDER BY id DESC LIMIT ?"
-    (last,) = file.execute("SELECT coalesce(max(id), 0) FROM incidents").fetchone()
-    return Kept(
-        bans,
-        [one for (body,) in file.execute(still_open, (OPEN_READ,)) for one in _incident(body)],
-        [one for (body,) in file.execute(recent, (RECENT,)) for one in _incident(body)],
-        int(last),
-    )
-
-
-def _pragma(file: sqlite3.Connection, name: str) -> int:
-    return int(file.execute(f"PRAGMA {name}").fetchone()[0])
-
-
 def _row(one: dict[str, Any]) -> tuple[Any, ...]:
     body = json.dumps(one, separators=(",", ":"))
     return one["id"], one["key"], one["opened"], one["last"], one["closed"], body
@@ -278,25 +234,3 @@ def _row(one: dict[str, Any]) -> tuple[Any, ...]:
 
 def _ban(ban: Measure) -> tuple[Any, ...]:
     return ban.key, ban.until, ban.since, ban.limit, ban.count
-
-
-def _incident(body: str) -> list[Incident]:
-    """Return the incident in a list, or an empty one where a row is not as we write them."""
-    try:
-        return [Incident.from_dict(json.loads(body))]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return []
-
-
-def rows_of(path: str) -> closing[sqlite3.Connection]:
-    """Open a file to read it only, whether or not a service is writing it; raises sqlite3.Error or OSError.
-
-    Where no service has it open nothing is made beside it: who looks may be another user.
-    """
-    os.stat(path)
-    how = "mode=ro" if os.path.exists(f"{path}-wal") else "immutable=1&mode=ro"
-    file = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", BUSY_SECONDS, uri=True, isolation_level=None)
-    if _pragma(file, "application_id") != APPLICATION or _pragma(file, "user_version") != SCHEMA:
-        file.close()
-        raise sqlite3.DatabaseError("it is no file of this smtpguard")
-    return closing(file)

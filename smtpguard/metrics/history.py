@@ -1,6 +1,7 @@
 """How often something happened in each of the last sixty minutes.
 
-Contract: time is an argument, and never goes back: an earlier one counts for the newest minute.
+Contract: time is an argument.  Where it goes back, what happens counts for the newest minute; where it goes back by
+more than there is room for, the clock was wrong, and all begins anew but the total.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class History:
     def _move(self, now: float) -> None:
         minute = int(now // 60)
         passed = minute - self._minute
-        if passed >= MINUTES:
+        if passed >= MINUTES or passed <= -MINUTES:
             self._counts = [0] * MINUTES
+            self._minute = minute
         else:
             for behind in range(1, passed + 1):
                 self._counts[(self._minute + behind) % MINUTES] = 0

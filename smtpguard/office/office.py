@@ -27,6 +27,8 @@ from . import status
 from .facts import Facts
 
 TICK_SECONDS: Final = 1.0
+NEWCOMERS_SECONDS: Final = 0.1
+"""Processes that begin to serve together are told together what stands."""
 MOST_PROCESSES: Final = 1024
 """That reports are kept of; there are 256 workers at most, of a few generations."""
 
@@ -68,6 +70,8 @@ class Office:
         self._admin = AdminEndpoint(reactor, settings.admin, self, say)
         self._incidents = 0
         self._timer: IDelayedCall | None = None
+        self._telling: IDelayedCall | None = None
+        self._stopped = False
 
     @property
     def addresses(self) -> list[Any]:
@@ -84,9 +88,11 @@ class Office:
 
     def stop(self) -> None:
         """End; takes smtpguard.ledger.ledger.LAST_SECONDS at most."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        for timer in (self._timer, self._telling):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = self._telling = None
+        self._stopped = True
         self._admin.stop()
         self._ledger.close()
 
@@ -102,6 +108,7 @@ class Office:
         if opened > self._incidents:
             self._totals.count(catalogue.INCIDENTS, number=opened - self._incidents)
             self._incidents = opened
+        self._living()  # so that those that have gone are forgotten, whether or not anybody asks
         self._timer = self._reactor.callLater(TICK_SECONDS, self._tick)
 
     # -- what it is told -----------------------------------------------------------------------------
@@ -117,15 +124,16 @@ class Office:
         if report.worker not in self._reports:
             if len(self._reports) >= MOST_PROCESSES:
                 return
-            for orders in self._ledger.standing():
-                self._order(orders)  # it may be new, and has to know
+            if self._telling is None and not self._stopped:  # it may be new, and has to know
+                self._telling = self._reactor.callLater(NEWCOMERS_SECONDS, self._tell_what_stands)
         self._reports[report.worker] = report, self._reactor.seconds()
         self._totals.merge(report.counts, time.time())
         self._ledger.told(report)
 
-    def gone(self, process: int) -> None:
-        """A process has ended."""
-        self._reports.pop(process, None)
+    def _tell_what_stands(self) -> None:
+        self._telling = None
+        for orders in self._ledger.standing():
+            self._order(orders)
 
     def _pass_on(self, orders: Orders) -> None:
         bans = sum(one.hardness is Hardness.BAN for one in orders.measures)

@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -25,6 +26,9 @@ LIVE_EVERY: Final = 5
 """Reports: only each fifth describes sessions, since to look at thousands takes milliseconds."""
 DEEDS_HELD: Final = 2000
 """Deeds that wait to be told; older ones are dropped, since limits have counted them here already.  Some 600 kB."""
+ROOM: Final = 1000
+"""Counts, and bans, in one report.  Of one that was not taken the next one has half, and so on: it may be that it is too
+long, as with names of rules that are."""
 MEASURES_HELD: Final = 1000
 """The same for bans; about 200 kB."""
 
@@ -67,6 +71,7 @@ class Reporter:
         self._counts: dict[str, float] = {}
         self._live: tuple[LiveSession, ...] = ()
         self._until_live = 0
+        self._room = ROOM
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -91,14 +96,16 @@ class Reporter:
 
     def report(self) -> None:
         """Report now."""
-        deeds = [self._deeds.popleft() for _ in range(min(DEEDS_A_REPORT, len(self._deeds)))]
-        measures = tuple(self._measures)
+        room = self._room
+        deeds = list(islice(self._deeds, min(DEEDS_A_REPORT, room)))
+        measures = tuple(islice(self._measures, room))
         for name, amount in self._take_counts().items():
             self._counts[name] = self._counts.get(name, 0) + amount
+        counts = dict(islice(self._counts.items(), room))
         report = Report(
             os.getpid(),
             tuple(deeds),
-            self._counts,
+            counts,
             len(self._serving.sessions),
             self._live,
             tuple(self._backends_now()),
@@ -109,10 +116,15 @@ class Reporter:
             standing=self._standing(),
         )
         if self._tell(report):
-            self._counts = {}
-            self._measures.clear()
+            self._room = min(2 * room, ROOM)
+            for name in counts:
+                del self._counts[name]
+            for _ in deeds:
+                self._deeds.popleft()
+            for _ in measures:
+                self._measures.popleft()
         else:
-            self._deeds.extendleft(reversed(deeds))
+            self._room = max(room // 2, 1)
 
     def _backends_now(self) -> Iterator[dict[str, Any]]:
         """Yield what the pool tells, with moments in place of spans, since it takes a while until it is read."""

@@ -1,14 +1,15 @@
 """What a supervisor and a worker say to each other.
 
 Contract: a pair of sockets that keep messages apart.  Neither waits for the other: what has no room is
-not sent, and `Report.tell` says so.  If one of the two dies, the other reads the end, whatever it was
-that it died of.
+not sent, and `report` and `tell` say so; what must arrive is kept in an `Outgoing`.  If one of the two dies, the
+other reads the end, whatever it was that it died of.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from typing import Final
@@ -17,6 +18,8 @@ from attrs import frozen
 
 LONGEST: Final = 65536
 """Octets of a message; a line of the log that is longer is written by its worker itself."""
+WAITING: Final = 4 << 20
+"""Octets that wait for room, for one other: all bans that there may be (smtpguard.ledger.bans.BANS), three times."""
 
 
 class Order(Enum):
@@ -107,6 +110,47 @@ def tell(other: socket.socket, octets: bytes) -> bool:
         other.send(octets)
     except OSError:
         return False
+    return True
+
+
+class Outgoing:
+    """What one other is told, in its order, as soon as there is room."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[bytes] = deque()
+        self._octets = 0
+
+    @property
+    def waits(self) -> bool:
+        """True if there is something for which there was no room."""
+        return bool(self._waiting)
+
+    def send(self, end: socket.socket, octets: bytes, *, must: bool = False) -> bool:
+        """Send a message, now or later; False if too much waits already, unless it `must` arrive, or it is too long."""
+        if len(octets) > LONGEST:
+            return False
+        if not self._waiting and _sent(end, octets):
+            return True
+        if self._octets + len(octets) > WAITING and not must:
+            return False
+        self._waiting.append(octets)
+        self._octets += len(octets)
+        return True
+
+    def flush(self, end: socket.socket) -> None:
+        """Send what there is room for now."""
+        while self._waiting and _sent(end, self._waiting[0]):
+            self._octets -= len(self._waiting.popleft())
+
+
+def _sent(end: socket.socket, octets: bytes) -> bool:
+    """Send; False if there is no room now.  Whoever is dead hears nothing, and needs nothing."""
+    try:
+        end.send(octets)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
     return True
 
 

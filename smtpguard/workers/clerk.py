@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import syslog
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor, IReadWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,6 +33,8 @@ ROOM: Final = 1 << 20
 """Octets for reports that wait, as far as net.core.wmem_max allows; one is 100 kB at most."""
 REPORTS_A_TURN: Final = 64
 """Read before anything else gets its turn."""
+LAST_REPORTS: Final = 1024
+"""Read at the end: what workers have said before they ended, a few reports of each."""
 
 _log: Final = Logger()
 
@@ -71,6 +75,8 @@ class Clerk:
         self.facts: Final = facts
         self._supervisor = supervisor
         self._mail = mail
+        self._outgoing = channel.Outgoing()
+        self._wait: Callable[[], None] = lambda: None
 
     def say(self, text: str, priority: int) -> bool:
         """Have a line written that is about the service."""
@@ -78,12 +84,25 @@ class Clerk:
 
     def order(self, orders: Orders) -> None:
         """Tell all workers."""
-        channel.report(self._supervisor, Told(orders.to_json()))
+        if not self._outgoing.send(self._supervisor, orders.to_json()):
+            self.journal.service("clerk: workers are told no more: too much waits for them already", syslog.LOG_ERR)
+        if self._outgoing.waits:
+            self._wait()
 
     def obey(self, reactor: Any, office: Office, reload: Callable[[], None], end: Callable[[], None]) -> None:
         """Do from now on what the supervisor says, and read what the workers report."""
-        reactor.addReader(_Ear(self._supervisor, self.journal, office, reload, end))
-        reactor.addReader(_Inbox(self._mail.inbox, office))
+        inbox = _Inbox(self._mail.inbox, office)
+
+        def behind_the_last_report() -> None:
+            inbox.read(LAST_REPORTS)
+            end()
+
+        line = _Line(reactor, self._supervisor, self._outgoing, self.journal, office, reload, behind_the_last_report)
+        reactor.addReader(line)
+        reactor.addReader(inbox)
+        self._wait = partial(reactor.addWriter, line)
+        if self._outgoing.waits:
+            self._wait()
 
 
 @implementer(IReadDescriptor)
@@ -101,7 +120,11 @@ class _Inbox:
         return "clerk"
 
     def doRead(self) -> None:
-        for _ in range(REPORTS_A_TURN):
+        self.read(REPORTS_A_TURN)
+
+    def read(self, most: int) -> None:
+        """Take what has been reported."""
+        for _ in range(most):
             try:
                 octets = self._inbox.recv(ROOM)
             except OSError:
@@ -115,19 +138,23 @@ class _Inbox:
         """The reactor has ended."""
 
 
-@implementer(IReadDescriptor)
-class _Ear:
-    """Reads orders."""
+@implementer(IReadWriteDescriptor)
+class _Line:
+    """The supervisor's: reads orders, and passes on what there was no room for."""
 
     def __init__(
         self,
+        reactor: Any,
         supervisor: socket.socket,
+        outgoing: channel.Outgoing,
         journal: Journal,
         office: Office,
         reload: Callable[[], None],
         end: Callable[[], None],
     ) -> None:
+        self._reactor = reactor
         self._supervisor = supervisor
+        self._outgoing = outgoing
         self._journal = journal
         self._office = office
         self._reload = reload
@@ -153,6 +180,11 @@ class _Ear:
                 case None | Order.DRAIN | Order.CUT_OFF:
                     self._end()
                     return
+
+    def doWrite(self) -> None:
+        self._outgoing.flush(self._supervisor)
+        if not self._outgoing.waits:
+            self._reactor.removeWriter(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has ended."""

@@ -74,6 +74,7 @@ class Process:
         self.deadline = float("inf")
         """When it is killed."""
         self.retired = False
+        self.outgoing = channel.Outgoing()
         self._began = 0.0
         self._restarts = Restarts()
 
@@ -104,6 +105,7 @@ class Process:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
         self.pid, self.channel, self.due, self._began = pid, ours, None, now
+        self.outgoing = channel.Outgoing()
         self.since = time.time()
         self.unanswered, self.heard, self.prepared, self.shut, self.faults = 0, False, False, None, []
 
@@ -123,9 +125,13 @@ class Process:
         return self.retired or self.leaves in (Order.DRAIN, Order.CUT_OFF)
 
     def order(self, what: Order) -> None:
-        """Tell it, if it is there."""
+        """Tell it, if it is there; one that reads nothing will be killed in the end."""
         if self.channel is not None:
-            channel.order(self.channel, what)
+            self.outgoing.send(self.channel, what.value, must=True)
+
+    def pass_on(self, octets: bytes) -> bool:
+        """Tell it what the clerk orders; False if too much waits for it already."""
+        return self.channel is None or self.outgoing.send(self.channel, octets)
 
     def leave(self, how: Order, deadline: float = float("inf")) -> None:
         """Tell it to go, and how; it is killed if it has not gone by `deadline`."""

@@ -129,7 +129,10 @@ class Seat:
         clerk.leave(Order.DRAIN)
         end = time.monotonic() + LEAVE_SECONDS
         while clerk.channel is not None and time.monotonic() < end:
-            select.select([clerk.channel], [], [], max(0.0, end - time.monotonic()))
+            clerk.outgoing.flush(clerk.channel)
+            poll = select.poll()  # and not select(2), which knows of 1024 descriptors
+            poll.register(clerk.channel, select.POLLIN | (select.POLLOUT if clerk.outgoing.waits else 0))
+            poll.poll(max(0.0, end - time.monotonic()) * 1000)
             listen_to(clerk)
         if clerk.channel is not None:
             kill(clerk)

@@ -112,8 +112,8 @@ class Supervisor:
         here = self._signals[0]
         poll.register(here, select.POLLIN)
         by_descriptor = {one.channel.fileno(): one for one in self._everybody if one.channel is not None}
-        for descriptor in by_descriptor:
-            poll.register(descriptor, select.POLLIN)
+        for descriptor, process in by_descriptor.items():
+            poll.register(descriptor, select.POLLIN | (select.POLLOUT if process.outgoing.waits else 0))
         times = [one.due for one in self.crew.current if one.due is not None]
         times += [one.deadline for one in self.crew.leaving]
         times += [self._deadline, self._alarm.due, self.renewal.due, self._ping_at, self._feed_at, self.seat.due]
@@ -124,6 +124,9 @@ class Supervisor:
                 self._signalled(here.recv(4096))
             else:
                 self._listen_to(by_descriptor[descriptor])
+        for process in by_descriptor.values():
+            if process.outgoing.waits and process.channel is not None:
+                process.outgoing.flush(process.channel)
         self._alarm.ring()
 
     def _signalled(self, numbers: bytes) -> None:
@@ -156,8 +159,7 @@ class Supervisor:
                     process.retired = True
                 case Told(octets):
                     for one in self.crew.living:
-                        if one.channel is not None:
-                            channel.tell(one.channel, octets)
+                        one.pass_on(octets)
                 case Shut(why):
                     process.shut = why
                     self._tell_status()
@@ -252,7 +254,8 @@ class Supervisor:
             if code != os.EX_OK and process.was_ready:
                 self._journal.service(f"{name} {how}, and its sessions with it", syslog.LOG_ERR)
             return
-        if not self._announced or (code == os.EX_CONFIG and not process.replaces):
+        is_first = process.generation == 1 and not process.replaces
+        if not self._announced or (code == os.EX_CONFIG and is_first):
             if not os.EX_USAGE <= code <= os.EX_CONFIG:  # else it has said why
                 self._journal.service(f"{name} {how} at start", syslog.LOG_CRIT)
             self._end(code if code > 0 else os.EX_SOFTWARE)

@@ -1,4 +1,4 @@
-"""SIGHUP: certificates are read again, and nothing else changes."""
+"""SIGHUP: certificates are read again, and nobody who is served notices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.rig.client import Talk
 from tests.rig.guard import Guard
@@ -168,3 +169,20 @@ def test_a_stranger_who_was_trusted_is_so_no_more(certified: Certified, plain_po
             starttls(guard.port, certified.trusting(partner), OUTSIDE) as client,
         ):
             client.say("NOOP")
+
+
+def test_a_listener_without_its_certificate_goes_on_in_clear(renewable: Renewable, certified: Certified) -> None:
+    """For who comes now; who was offered STARTTLS before still gets it, with the certificate of then."""
+    guard, settings = renewable.guard, renewable.chain.parent / "smtpguard.yaml"
+    with Talk("127.0.0.1", guard.ports[0], OUTSIDE) as old:
+        assert "STARTTLS" in old.say("EHLO me.test")
+        whole = yaml.safe_load(settings.read_text())
+        del whole["listen"][0]["starttls"]
+        settings.write_text(yaml.safe_dump(whole))
+        hang_up(guard, AGAIN)
+        with Talk("127.0.0.1", guard.ports[0], OUTSIDE) as client:
+            assert "STARTTLS" not in client.say("EHLO me.test")
+            assert client.say("STARTTLS").startswith("5")
+        with implicit(guard.ports[1], certified.trusting(), OUTSIDE) as client:
+            assert client.host_names == [MX, "old.test"]
+        assert old.say("STARTTLS").startswith("220 ")

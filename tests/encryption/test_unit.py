@@ -185,7 +185,7 @@ def test_there_is_tls_on_both_legs_under_the_unit(
             pass
         lay_out(folder, certified.authority.issue((MX, "new.test")))
         guard.signal(signal.SIGHUP)
-        guard.wait_line("certificates were read again")
+        guard.wait_line("settings and certificates")
         with starttls(guard.port, certified.trusting(), OUTSIDE) as client:
             assert client.host_names == [MX, "new.test"]
         assert not [line for line in guard.lines() if re.search("Traceback|not permitted", line)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_idle_sessions_cost_memory_and_nothing_else(tmp_path: Path, kind: str, l
             beside = busy(guard, clients, sessions)
             assert beside < max(SLOWER * alone, UNMEASURED_SECONDS)
             senders = transferring(guard, stack, 5)
-            guard.signal(15)
+            guard.signal(signal.SIGTERM)
             guard.wait_line(f"stopping; {idle + 5} sessions")
             for client in crowd:
                 assert re.fullmatch(rb"421 4\.3\.2 \S+ Service is shutting down, try again later\r\n", client.reply())

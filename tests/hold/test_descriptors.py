@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -129,7 +130,7 @@ def test_it_ends_in_order_without_descriptors(tmp_path: Path, flags: Sequence[st
         for pid in guard.serving:
             may_have(pid, descriptors(pid))
         knock(guard, stack, 5)
-        guard.signal(15)
+        guard.signal(signal.SIGTERM)
         guard.wait_line("stopping; 1 sessions")
         assert client.say(".") == "250 2.0.0 Accepted"
         assert client.reply().startswith(b"421 4.3.2 ")

@@ -37,7 +37,8 @@ def test_workers_that_are_killed_under_load(tmp_path: Path, long: bool) -> None:
         before = memory(guard.pid)
         with Load(guard.port, 8) as load:
             for number in range(kills):
-                dying, living = sorted(two_workers(guard), key=lambda pid, turn=number % 2: (pid % 2 == turn, pid))
+                workers = two_workers(guard)
+                dying, living = workers[number % 2], workers[1 - number % 2]
                 other = stack.enter_context(client_of(guard, living, "127.0.0.1"))
                 done = load.sessions
                 began = time.monotonic()

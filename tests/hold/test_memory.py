@@ -70,7 +70,7 @@ def press(clients: list[socket.socket], octets: bytes, seconds: float = PRESSURE
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_client_sends_and_nobody_reads_is_bounded(tmp_path: Path, kind: str, long: bool) -> None:
     """Each fills its queue, and is read no further; when their time is over the memory is there for the next."""
-    count = 1000 if long else 100
+    count = 1000 if long else 60
     settings = {"timeouts": {"reply": REPLY_SECONDS + (20 if long else 0), "shutdown": 1}}
     with MailServer() as server, HeldGuard(tmp_path, server.address, settings, ["--reactor", kind]) as guard:
         serves(guard)

@@ -88,7 +88,8 @@ def test_no_session_waits_for_a_name_server(tmp_path: Path, kind: str, garbage: 
         took = time.monotonic() - began
         wait_until(lambda: _ended(guard) > clients, "a line for each", TIMEOUT + 3)
         assert sockets <= IN_FLIGHT + 10
-        assert len(names.asked) <= (took / TIMEOUT + 1) * IN_FLIGHT
+        if not garbage:  # which ends a look-up early
+            assert len(names.asked) <= (took / TIMEOUT + 1) * IN_FLIGHT
         # A client with a name in the hosts file is served all the while, and nobody is slowed.
         with Load(guard.port, 4) as load:
             wait_until(lambda: load.sessions > 50, "mail")

@@ -19,7 +19,7 @@ from .mailserver import SMALL_OCTETS, MailServer, never_reading, well
 from .process import memory
 from .support import FORMS, KINDS, LEFT_MB, HeldGuard, ends, is_quiet, lines_of, serves, transferring
 
-SECONDS = 3
+SECONDS = 2
 """timeouts.data_block, and those of a client that does not read."""
 SESSION = 500_000
 """Octets that a session may hold in the middle of a message: a read, and what a transport takes until it is full."""

@@ -377,7 +377,7 @@ def test_what_is_said_has_the_source_in_front_and_names_at_the_end() -> None:
     found.measured(ban())
     told.made.tick(NOW + 1 + QUIET)
     text = sayings.closed(found)
-    assert text.startswith(f"incident {found.id} closed: 192.0.2.7: harvester, 4 probes in 1 session and 1 s, banned; ")
+    assert text.startswith(f"incident {found.id} closed: 192.0.2.7: harvester, 4 probes in 1 session and 0 s, banned; ")
     assert text.isprintable()
     assert text.isascii()
 

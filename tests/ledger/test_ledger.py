@@ -285,7 +285,7 @@ def test_a_full_disk_at_the_start_lets_nobody_off(tmp_path: Path) -> None:
         assert (row["deeds"], row["opened"], row["closed"]) == ({"probes": 2}, NOW, None)
     finally:
         stage.close()
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_file_that_is_damaged_while_it_is_used(path: Path, stages: list[Stage]) -> None:
@@ -363,7 +363,7 @@ def test_a_full_disk_is_said_once_and_everything_goes_on(tmp_path: Path) -> None
         second.close()
     finally:
         stage.close()
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_what_waits_for_a_file_that_is_away_is_bounded(
@@ -443,6 +443,9 @@ def test_bans_and_their_ends_are_told_to_the_others(stages: list[Stage]) -> None
     stage.until(lambda: any(told.bans == {"192.0.2.7": ban()} for told in partner.told), "the ban to be told")
     stage.ledger.lift("192.0.2.7")
     stage.until(lambda: any(told.bans == {"192.0.2.7": None} for told in partner.told), "its end to be told")
+    # Who was sent away without a ban is counted anew, too.
+    assert not stage.ledger.lift("192.0.2.8")
+    stage.until(lambda: any(told.bans == {"192.0.2.8": None} for told in partner.told), "that end to be told")
     stage.did(measures=(ban("192.0.2.9"),))
     del stage.orders[:]
     partner.answers.append(Heard(lifted=("192.0.2.9",)))

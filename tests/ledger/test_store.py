@@ -15,7 +15,8 @@ import pytest
 from smtpguard.ledger import store as module
 from smtpguard.ledger.incident import Incident
 from smtpguard.ledger.measures import Measure
-from smtpguard.ledger.store import APPLICATION, Changes, Store, Unusable, rows_of
+from smtpguard.ledger.reading import APPLICATION, rows_of
+from smtpguard.ledger.store import Changes, Store, Unusable
 from tests.ledger.support import NOW, ban, rcpt, wiz
 
 MB = 1 << 20
@@ -34,7 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def store(path: Path, max_bytes: int = 64 * MB, kept: int = 10_000) -> Store:

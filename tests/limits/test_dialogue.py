@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from smtpguard.smtp.effects import CommandsRead, Judged, Note, RecipientRefused, TooSlow
 from smtpguard.smtp.phases import Phase
-from tests.smtp.table import Table
+from tests.smtp.table import Table, policy
 
 LIMITED = b"421 4.7.0 "
 LINES = st.lists(
@@ -96,6 +96,30 @@ def test_each_command_of_a_session_that_is_slowed_waits_once() -> None:
     table.perform(table.dialogue.delay_over())
     assert table.take_backend() == b"NOOP\r\n"
     assert table.waits == [5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("line", "waits"),
+    [(b"EXPN a", [5.0, 3.0]), (b"VRFY a", [5.0]), (b"HELP", [5.0]), (b"ETRN a", [5.0, 27.0])],
+    ids=["a longer delay", "a shorter one", "none", "a budget"],
+)
+def test_what_a_rule_or_a_budget_asks_for_is_not_waited_for_twice(line: bytes, waits: list[float]) -> None:
+    """Only what is left of it."""
+    rules = "budgets: {etrn: 1}\nrulesets:\n" + "".join(
+        f"  check_{verb}: [{{action: reply, delay: {delay}}}]\n"
+        for verb, delay in (("expn", 8), ("vrfy", 3), ("help", 0), ("etrn", 0))
+    )
+    table = Table(policy(rules))
+    table.backend(b"220 mx\r\n")
+    if line.startswith(b"ETRN"):
+        for _ in range(5):  # the sixth costs 32 s
+            table.client(line + b"\r\n")
+            table.be_patient()
+        table.waits.clear()
+    table.dialogue.slowed = 5.0
+    table.client(line + b"\r\n")
+    table.be_patient()
+    assert table.waits == waits
 
 
 def test_a_session_that_is_let_off_waits_no_longer() -> None:

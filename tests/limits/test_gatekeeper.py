@@ -240,6 +240,19 @@ def test_places_by_prefix_are_given_back_under_the_lengths_that_they_were_taken_
     assert Prefixes() == policy("").limits.prefixes
 
 
+def test_the_commands_of_a_session_that_ends_count_too() -> None:
+    """Those behind the last part, which are all of a short session's."""
+    stand = Stand("limits: {talkers: {count: commands, rate: 100/hour, then: close}}")
+    session = stand.begin()
+    assert (session.dialogue.count_by, session.dialogue.watched) == (5, True)
+    session.dialogue.uncounted = 4
+    for _ in range(25):
+        stand.keeper.ended(cast(Any, session), {}, 1.0)
+    assert stand.keeper.enters(CLIENT) is None
+    stand.keeper.ended(cast(Any, session), {}, 1.0)
+    assert stand.keeper.enters(CLIENT) is not None
+
+
 def test_a_gate_that_stops_tells_what_there_is() -> None:
     """And leaves no timer."""
     stand = Stand()

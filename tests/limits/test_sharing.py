@@ -117,9 +117,11 @@ def test_a_redis_that_has_lost_everything_lifts_nothing_and_learns_again(blank: 
         one.exchange(Told(bans={f"192.0.2.1{number}": ban(f"192.0.2.1{number}")}), now)
     one.exchange(Told(), now)
     blank.client().flushall()
+    further = ban("192.0.2.8")
+    guard(blank).exchange(Told(bans={further.key: further}), now)
     heard = one.exchange(Told(bans={told.key: told}), now)
-    assert (heard.measures, heard.lifted) == ([], [])
-    assert guard(blank).exchange(Told(), now).measures == [told]
+    assert (heard.measures, heard.lifted) == ([further], [])
+    assert guard(blank).exchange(Told(), now).measures == [further, told]
 
 
 def test_very_many_bans_are_heard_in_parts(blank: RedisServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.rig.client import Talk
 from tests.rig.guard import Guard
 from tests.rig.sendmail import RealSendmail
@@ -135,11 +137,12 @@ def test_connections_are_counted_over_a_time_and_forgotten(sendmail: RealSendmai
         until(lambda: not turned_away(guard, OUTSIDE), "to be let in again")
 
 
+@pytest.mark.parametrize("by", ["address", "prefix"])
 def test_too_many_at_once_get_no_further_session_and_keep_those_that_they_have(
-    sendmail: RealSendmail, tmp_path: Path
+    sendmail: RealSendmail, tmp_path: Path, by: str
 ) -> None:
     """Nobody is ended for it, and nobody else feels it."""
-    limits = "limits: {crowd: {count: parallel, most: 3, then: close}}"
+    limits = f"limits: {{crowd: {{count: parallel, most: 3, by: {by}, then: close}}}}"
     with guarded(tmp_path, (sendmail.address, sendmail.port), limits) as guard:
         crowd = [hello(guard.port, OUTSIDE) for _ in range(3)]
         assert turned_away(guard, OUTSIDE)

@@ -18,6 +18,8 @@ class Sink:
 
     def __init__(self, relays: bool = False) -> None:
         """Not there yet; it `relays` for everybody if asked."""
+        self.unclear = False
+        """It says neither whether it relays nor that it does not."""
         self._relays = relays
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -94,6 +96,8 @@ class Sink:
                     writer.write(b"250 2.0.0 taken\r\n")
                 case b"EHLO":
                     writer.write(b"250-sink.test\r\n250 8BITMIME\r\n")
+                case b"RCPT" if b"@example.com" in line and self.unclear:
+                    writer.write(b"451 4.7.1 perhaps later\r\n")
                 case b"RCPT" if b"@example.com" in line and not self._relays:
                     writer.write(b"550 5.7.1 Relaying denied\r\n")
                 case b"QUIT":

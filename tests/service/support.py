@@ -50,9 +50,12 @@ def policy_of(client: Talk) -> int:
 class ReloadedGuard(ConfiguredGuard):
     """A guard with a numbered policy in front of a sink."""
 
-    def __init__(self, folder: Path, sink: Sink, settings: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, folder: Path, sink: Sink, settings: Mapping[str, object] | None = None, reactor: str = "auto"
+    ) -> None:
         """The policy has the number 0."""
         super().__init__(folder, sink.address, numbered(0), settings)
+        self._command += ["--reactor", reactor]
         self._folder = folder
 
     def count(self, text: str) -> int:

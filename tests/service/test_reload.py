@@ -26,8 +26,8 @@ RELOADS = 10
 """Good ones, with a bad one behind each."""
 
 
-@WORKERS
-def test_twenty_reloads_under_load_lose_nothing(sink: Sink, tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "reactor"), [(1, "uvloop"), (1, "stock"), (2, "uvloop"), (2, "stock")])
+def test_twenty_reloads_under_load_lose_nothing(sink: Sink, tmp_path: Path, workers: int, reactor: str) -> None:
     """Good and bad in turns: every message arrives once, and every session has the policy of its beginning."""
     done = asked = 0
 
@@ -44,7 +44,7 @@ def test_twenty_reloads_under_load_lose_nothing(sink: Sink, tmp_path: Path, work
             lows[id(self)] = done
             super().__init__(*arguments)  # type: ignore[arg-type]
 
-    with ReloadedGuard(tmp_path, sink, {"workers": workers}) as guard, ExitStack() as stack:
+    with ReloadedGuard(tmp_path, sink, {"workers": workers}, reactor) as guard, ExitStack() as stack:
         load = stack.enter_context(Load(guard.port, verdict=as_it_should_be, talk=Watched))
         old: list[tuple[int, Talk]] = []
         for number in range(1, RELOADS + 1):
@@ -170,12 +170,25 @@ def test_another_mail_server_is_taken(sink: Sink, tmp_path: Path, workers: int) 
 
 
 @WORKERS
+def test_a_mail_server_that_was_found_not_to_relay_is_used_while_it_gives_no_clear_answer(
+    sink: Sink, tmp_path: Path, workers: int
+) -> None:
+    """The policy changes, and it is asked again; that it does not say is no reason to turn everybody away."""
+    with ReloadedGuard(tmp_path, sink, {"workers": workers, "relay_check": "enforce"}) as guard:
+        sink.unclear = True
+        guard.write(numbered(1))
+        guard.reload()
+        guard.wait_line("gave no clear answer: .*serving all the same")
+        assert new_policy(guard) == 1
+
+
+@WORKERS
 def test_a_storm_of_reloads_is_calm(sink: Sink, tmp_path: Path, workers: int) -> None:
     """A hundred at once are a few; and many, one after the other, leave nothing behind in memory."""
     with ReloadedGuard(tmp_path, sink, {"workers": workers}) as guard, Load(guard.port, clients=2) as load:
         for _ in range(3):
             guard.reload()
-        before, size = guard.count(RELOADED), resident(guard.pid)
+        before, size, descriptors = guard.count(RELOADED), resident(guard.pid), open_in(guard.pid)
         guard.write(numbered(1))
         for _ in range(100):
             os.kill(guard.pid, signal.SIGHUP)
@@ -187,10 +200,17 @@ def test_a_storm_of_reloads_is_calm(sink: Sink, tmp_path: Path, workers: int) ->
             guard.reload()
         grown = resident(guard.pid) - size
         assert grown < 4 << 20, grown
+        load.end()
         if workers > 1:
             two_workers(guard)
+        wait_until(lambda: open_in(guard.pid) <= descriptors, "no more descriptors than before")
     assert load.faults == []
     assert load.turned_away == 0
+
+
+def open_in(pid: int) -> int:
+    """Return how many descriptors a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def test_old_workers_go_when_their_last_session_has_ended_or_there_are_too_many(sink: Sink, tmp_path: Path) -> None:
