@@ -185,7 +185,8 @@ def memory(status: Mapping[str, Any]) -> Markup:
     """Return the section of what is remembered, and of the log."""
     known = record(status.get("state"))
     shared, fault = text(known.get("shared")), text(known.get("fault"))
-    counting = {"here": "by this service alone", "together": "together with other guards"}
+    together = "together with other guards" if shared else "over all processes"
+    counting = {"here": "by each process alone", "together": together}
     lost = count(record(status.get("log")).get("lost"))
     file = text(known.get("file"))
     return section(

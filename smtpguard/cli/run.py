@@ -207,6 +207,9 @@ def keep_office(clerk: Clerk, again: Read, reactor: Kind) -> int:
         installed.stop()
 
     def start() -> None:
+        # They come to all processes of a terminal, or of systemd.  Not SIG_IGN: a hook's program would have that, too.
+        for number in HELD_SIGNALS:
+            signal.signal(number, lambda *_: None)
         office.start()
         clerk.obey(installed, office, reload, end)
 

@@ -92,7 +92,8 @@ def _facts(status: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
         yield "turned away", ", ".join(f"{_text(number)} for {_text(why)}" for why, number in away.items())
     if relay:
         yield "relay check", " - ".join(filter(None, (_text(relay.get("standing")), _text(relay.get("because")))))
-    kept = [_text(state.get("file")), _text(state.get("shared")), f"counting {_text(state.get('counting'))}"]
+    counting = f"counting {_text(state.get('counting'))}"
+    kept = [_text(state.get("file")), _text(state.get("fault")), _text(state.get("shared")), counting]
     if state:
         yield "state", ", ".join(filter(None, kept))
     if log.get("lost"):

@@ -18,7 +18,8 @@ from datetime import datetime
 from typing import Final, TextIO
 
 from . import outlets
-from .outlets import LONGEST_LINE, FileOutlet, Outlet, SyslogOutlet
+from .files import FileOutlet
+from .outlets import LONGEST_LINE, Outlet, SyslogOutlet
 
 BACKLOG_OCTETS: Final = 262_144
 """Of lines that wait, for each sink of each process: some 2,000 lines, which is what a burst makes while a syslog

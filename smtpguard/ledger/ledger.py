@@ -203,16 +203,14 @@ class Ledger:
         }
 
     def _state(self) -> dict[str, str]:
-        file = self._path
-        if self._keeping is not None and self._keeping.fault:
-            file = f"{self._path}: {self._keeping.fault}"
+        fault = "" if self._keeping is None else self._keeping.fault
         shared, counting = "", "here"
         if self._together is not None:
             away = self._together.fault
             if self._shared_name:
                 shared = f"redis away since {sayings.moment(self._together.since)}: {away}" if away else "redis ok"
             counting = "here" if away else "together"
-        return {"file": file, "shared": shared, "counting": counting}
+        return {"file": self._path, "fault": fault, "shared": shared, "counting": counting}
 
     # -- incidents -----------------------------------------------------------------------------------
 

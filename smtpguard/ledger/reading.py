@@ -11,7 +11,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import frozen
@@ -44,17 +44,13 @@ class Kept:
 
 
 def read(file: sqlite3.Connection) -> Kept:
-    bans = [
-        Measure(Hardness.BAN, str(key), float(until), str(rule), float(since), count=int(number))
-        for key, until, since, rule, number in file.execute(
-            "SELECT key, until, since, rule, number FROM bans ORDER BY until DESC LIMIT ?", (BANS_READ,)
-        )
-    ]
+    """Return what the service goes on with."""
+    bans = "SELECT key, until, since, rule, number FROM bans ORDER BY until DESC LIMIT ?"
     still_open = "SELECT body FROM incidents WHERE closed IS NULL ORDER BY id DESC LIMIT ?"
     recent = "SELECT body FROM incidents WHERE closed NOT NULL ORDER BY id DESC LIMIT ?"
     (last,) = file.execute("SELECT coalesce(max(id), 0) FROM incidents").fetchone()
     return Kept(
-        bans,
+        [one for row in file.execute(bans, (BANS_READ,)) for one in _ban(row)],
         [one for (body,) in file.execute(still_open, (OPEN_READ,)) for one in _incident(body)],
         [one for (body,) in file.execute(recent, (RECENT,)) for one in _incident(body)],
         int(last),
@@ -91,6 +87,15 @@ def _read_only(path: str, alone: bool) -> sqlite3.Connection:
         file.close()
         raise sqlite3.DatabaseError("it is no file of this smtpguard")
     return file
+
+
+def _ban(row: tuple[Any, ...]) -> list[Measure]:
+    """Return the ban in a list, or an empty one where a row is not as we write them."""
+    key, until, since, rule, number = row
+    try:
+        return [Measure(Hardness.BAN, str(key), float(until), str(rule), float(since), count=int(number))]
+    except (ValueError, TypeError):
+        return []
 
 
 def _incident(body: str) -> list[Incident]:

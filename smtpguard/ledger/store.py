@@ -203,7 +203,7 @@ class Store:
     def _usable(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, Unusable) as error:
+        except (sqlite3.Error, OSError, Unusable, OverflowError) as error:  # the last one: a number beyond 64 bits
             self.close()
             if isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
                 raise Unusable(f"it was damaged ({error}); {self._move_aside()}") from None

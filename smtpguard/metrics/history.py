@@ -1,7 +1,7 @@
 """How often something happened in each of the last sixty minutes.
 
 Contract: time is an argument.  Where it goes back, what happens counts for the newest minute; where it goes back by
-more than there is room for, the clock was wrong, and all begins anew but the total.
+a day or more, the clock was wrong, and all begins anew but the total.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 MINUTES: Final = 60
+WRONG: Final = 1440
+"""Minutes; a clock that is set back by less is waited for."""
 
 
 class History:
@@ -38,7 +40,7 @@ class History:
     def _move(self, now: float) -> None:
         minute = int(now // 60)
         passed = minute - self._minute
-        if passed >= MINUTES or passed <= -MINUTES:
+        if passed >= MINUTES or passed <= -WRONG:
             self._counts = [0] * MINUTES
             self._minute = minute
         else:

@@ -17,6 +17,10 @@ from ..net.reloading import LastReload
 
 FAULTS_TOLD: Final = 20
 """Of a reload; the log has all of them."""
+FAULT_TOLD: Final = 500
+"""Characters of each; it may have a whole value of a file in it, and a message between processes has a length."""
+PROCESSES_TOLD: Final = 300
+"""Those that serve first; there are 256 workers at most, of a few generations."""
 
 
 @frozen
@@ -96,6 +100,10 @@ def _tuples(data: dict[str, Any], *keys: str) -> dict[str, tuple[str, ...]]:
     return {key: tuple(data[key]) for key in keys}
 
 
+def _told(faults: Sequence[str]) -> tuple[str, ...]:
+    return tuple(one if len(one) <= FAULT_TOLD else one[: FAULT_TOLD - 3] + "..." for one in faults[:FAULTS_TOLD])
+
+
 def facts_of(
     configuration: Configuration,
     reload: LastReload | None,
@@ -109,14 +117,12 @@ def facts_of(
     policy, settings = configuration.policy, configuration.settings
     return Facts(
         PolicyFacts(policy.path, policy.version, configuration.loaded_at, policy.rules, len(policy.tests)),
-        None
-        if reload is None
-        else ReloadFacts(reload.at, reload.ok, reload.faults[:FAULTS_TOLD], reload.warnings[:FAULTS_TOLD]),
+        None if reload is None else ReloadFacts(reload.at, reload.ok, _told(reload.faults), _told(reload.warnings)),
         tuple(
             ListenerFacts(section.label, section.endpoint, address)
             for section, address in zip(settings.listen, listeners, strict=False)
         ),
-        tuple(processes),
+        tuple(processes[:PROCESSES_TOLD]),
         stopping,
         started,
         pid,

@@ -27,6 +27,8 @@ from . import status
 from .facts import Facts
 
 TICK_SECONDS: Final = 1.0
+INCIDENTS_TOLD: Final = 500
+"""At /incidents.json, the newest; the state file has more, and `smtpguard incidents` reads it."""
 NEWCOMERS_SECONDS: Final = 0.1
 """Processes that begin to serve together are told together what stands."""
 MOST_PROCESSES: Final = 1024
@@ -170,7 +172,7 @@ class Office:
         return self._exposition.of(self.status(), openmetrics)
 
     def incidents(self) -> list[dict[str, Any]]:
-        return self._ledger.incidents()
+        return self._ledger.incidents(INCIDENTS_TOLD)
 
     def bans(self) -> list[dict[str, Any]]:
         return self._ledger.bans()

@@ -29,6 +29,8 @@ DEEDS_HELD: Final = 2000
 ROOM: Final = 1000
 """Counts, and bans, in one report.  Of one that was not taken the next one has half, and so on: it may be that it is too
 long, as with names of rules that are."""
+LEAST_ROOM: Final = 10
+"""That always fits."""
 MEASURES_HELD: Final = 1000
 """The same for bans; about 200 kB."""
 
@@ -124,7 +126,7 @@ class Reporter:
             for _ in measures:
                 self._measures.popleft()
         else:
-            self._room = max(room // 2, 1)
+            self._room = max(room // 2, LEAST_ROOM)
 
     def _backends_now(self) -> Iterator[dict[str, Any]]:
         """Yield what the pool tells, with moments in place of spans, since it takes a while until it is read."""

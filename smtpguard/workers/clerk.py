@@ -2,8 +2,8 @@
 
 Contract: workers report to it through one pair of sockets, which the supervisor holds, so that whoever is the clerk
 reads what was reported while there was none; a report for which there is no room is made again a second later.  What
-the clerk orders goes to all workers by way of the supervisor.  Mail is served without a clerk: one that dies or hangs is
-replaced (seat.py), and workers keep to the limits by themselves meanwhile.
+the clerk orders goes to all workers by way of the supervisor.  Mail is served without a clerk: one that dies or hangs
+is replaced (seat.py), and workers keep to the limits by themselves meanwhile.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -122,6 +124,15 @@ def ends(guard: ConfiguredGuard, seconds: float) -> None:
     """Hold that SIGTERM ends it in time, in order."""
     guard.signal(signal.SIGTERM)
     assert guard.wait_end(seconds) == 0
+
+
+def writable(wires: Iterable[socket.socket], seconds: float) -> list[socket.socket]:
+    """Wait until some of them take octets, and return these; poll(2), since there may be more than select(2) takes."""
+    by_descriptor = {wire.fileno(): wire for wire in wires}
+    poll = select.poll()
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLOUT)
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(seconds * 1000)]
 
 
 def greeted(guard: ConfiguredGuard, stack: ExitStack, count: int, source: str = INSIDE) -> list[Talk]:

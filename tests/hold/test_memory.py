@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import select
 import socket
 import time
 from contextlib import ExitStack, suppress
@@ -16,7 +15,7 @@ from tests.rig.wait import wait_until
 
 from .mailserver import SMALL_OCTETS, Connection, MailServer, well
 from .process import memory, virtual_memory
-from .support import FORMS, KINDS, LEFT_MB, HeldGuard, ends, is_quiet, lines_of, returns, serves
+from .support import FORMS, KINDS, LEFT_MB, HeldGuard, ends, is_quiet, lines_of, returns, serves, writable
 
 QUEUE = 65536
 """Octets: limits.queue."""
@@ -59,7 +58,7 @@ def press(clients: list[socket.socket], octets: bytes, seconds: float = PRESSURE
     until = time.monotonic() + seconds
     open_ = set(clients)
     while open_ and (left := until - time.monotonic()) > 0:
-        for client in select.select([], open_, [], left)[1]:
+        for client in writable(open_, left):
             try:
                 client.send(octets)
             except ConnectionError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import select
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from tests.rig.wait import wait_until
 from .load import Load, percentile
 from .mailserver import SMALL_OCTETS, MailServer, never_reading, well
 from .process import memory
-from .support import FORMS, KINDS, LEFT_MB, HeldGuard, ends, is_quiet, lines_of, serves, transferring
+from .support import FORMS, KINDS, LEFT_MB, HeldGuard, ends, is_quiet, lines_of, serves, transferring, writable
 
 SECONDS = 2
 """timeouts.data_block, and those of a client that does not read."""
@@ -35,7 +34,7 @@ def pour(clients: Sequence[Talk], octets: int) -> None:
     wires = {client._socket: 0 for client in clients}
     for wire in wires:
         wire.setblocking(False)
-    while ready := select.select([], wires, [], STUCK_SECONDS)[1]:
+    while ready := writable(wires, STUCK_SECONDS):
         for wire in ready:
             wires[wire] += wire.send(message[wires[wire] : wires[wire] + 1_000_000])
             assert wires[wire] < len(message), "all of it was taken"

@@ -70,8 +70,9 @@ def count_of(guard: Guard, words: str) -> int:
 
 
 def turned_away(guard: Guard, source: str) -> bool:
-    """True if who comes from there is sent away without a session."""
+    """True if who comes from there is sent away without a session, for a limit and nothing else."""
     with Talk("127.0.0.1", guard.port, source) as talk:
+        assert talk.banner.startswith((LIMITED, "220 ")), talk.banner
         return talk.banner.startswith(LIMITED)
 
 

@@ -71,7 +71,7 @@ def say_it_all(running: ConfiguredGuard) -> None:
 def check(log: Path, name: str, count: int = 2 * len(FOUND)) -> None:
     """Hold that in the log of `say_it_all` each session with something to find is found by its own address."""
     text = log.read_text()
-    of_session = dict(match.groups() for match in _CLIENT.finditer(text))
+    of_session = {match[1]: match[2] for match in _CLIENT.finditer(text)}
     assert len(of_session) == 2 * (len(FOUND) + len(NOT_FOUND))
     hits = [(address, line, re.search(r"\[\d+\]: (\w{14,}): ", line)) for address, line in found(log, name)]
     assert [address for address, *_ in hits] == [of_session[match[1]] for *_, match in hits if match]
@@ -117,7 +117,7 @@ def test_the_json_form_is_read_by_a_filter_of_its_own(backend: tuple[str, int], 
         say_it_all(running)
     lines = log.read_text().splitlines()
     connected = re.compile(r'"event": "connect", .*"session": "(\w+)", "client": "([^"]+)"')
-    of_session = dict(match.groups() for line in lines if (match := connected.search(line)))
+    of_session = {match[1]: match[2] for line in lines if (match := connected.search(line))}
     hits = [(address, re.search(r'"session": "(\w+)"', line)) for address, line in found(log, "smtpguard-json")]
     assert [address for address, match in hits] == [of_session[match[1]] for _, match in hits if match]
     assert {match[1] for _, match in hits if match} == set(itertools.islice(of_session, 2 * len(FOUND)))

@@ -168,6 +168,16 @@ def test_the_history_is_that_of_the_last_sixty_minutes(events: list[tuple[float,
     assert history.total == sum(number for _, number in events)
 
 
+def test_a_clock_that_was_years_ahead_leaves_no_hour_that_never_ends() -> None:
+    """Set right again, it is a new beginning for all but the total."""
+    history = History()
+    history.add(5, NOW + 10 * 365 * 86400)
+    history.add(1, NOW)
+    assert history.at(NOW) == [0] * 59 + [1]
+    assert history.at(NOW + MINUTES * 60) == [0] * MINUTES
+    assert history.total == 6
+
+
 def test_a_clock_that_goes_back_counts_for_the_newest_minute() -> None:
     """And nothing is lost."""
     history = History()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.task import Clock
 
 from smtpguard.ledger.deeds import Deed, Kind
@@ -31,6 +32,7 @@ class Office:
         """There is room."""
         self.clock = Clock()
         self.room = True
+        self.longest = 1 << 20
         self.reports: list[Report] = []
         self.counted: dict[str, float] = {}
         self.backends: list[dict[str, Any]] = []
@@ -45,9 +47,10 @@ class Office:
 
     def tell(self, report: Report) -> bool:
         """Take a report."""
-        if self.room:
+        taken = self.room and len(report.to_json()) <= self.longest
+        if taken:
             self.reports.append(report)
-        return self.room
+        return taken
 
 
 def deed(number: int) -> Deed:
@@ -99,6 +102,26 @@ def test_deeds_that_are_too_many_for_a_report_go_with_the_next_ones() -> None:
     office.reporter.report()
     told = [one.when for report in office.reports for one in report.deeds]
     assert told == [float(number) for number in range(5, 5 + 2 * DEEDS_A_REPORT)]
+
+
+def test_a_report_that_is_too_long_is_told_in_parts() -> None:
+    """Names of rules may be long: what no message has room for is not tried for ever, and nothing is told twice."""
+    office = Office()
+    office.longest = 40_000
+    office.counted = counted = {f"verdicts_total\t/etc/smtpguard/{'x' * 200}:{number}\treply": 1.0 for number in range(900)}
+    office.reporter.did(map(deed, range(30)))
+    bans = [evolve(BAN, key=f"192.0.2.{number}") for number in range(200)]
+    office.reporter.followed(bans)
+    office.reporter.start()
+    for _ in range(30):
+        office.clock.advance(REPORT_SECONDS)
+    told: dict[str, float] = {}
+    for report in office.reports:
+        for name, number in report.counts.items():
+            told[name] = told.get(name, 0) + number
+    assert told == counted
+    assert [one for report in office.reports for one in report.measures] == bans
+    assert [one.when for report in office.reports for one in report.deeds] == list(map(float, range(30)))
 
 
 def test_the_last_report_is_made_at_the_end_and_none_behind_it() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from smtpguard.ledger.reports import LiveSession, Report
+from smtpguard.net.configuration import read
+from smtpguard.net.reloading import LastReload
 from smtpguard.office import status
-from smtpguard.office.facts import Facts, ListenerFacts, PolicyFacts, ProcessFacts, ReloadFacts
+from smtpguard.office.facts import Facts, ListenerFacts, PolicyFacts, ProcessFacts, ReloadFacts, facts_of
+from smtpguard.workers.channel import LONGEST
 
 POLICY = PolicyFacts("/etc/smtpguard/policy.yaml", "0123abcd", 1.0, 3, 2)
 TWO = (ProcessFacts("worker 1", 11, 1.0, "serving"), ProcessFacts("worker 2", 12, 1.0, "starting"))
@@ -25,6 +30,19 @@ def test_facts_survive_the_way_to_another_process() -> None:
     refused = ReloadFacts(2.0, False, ("policy.yaml:1:1: \u20ac",), ("listen: at the next start",))
     facts = Facts(POLICY, refused, (ListenerFacts("smtp", "tcp:25", "0.0.0.0:25"),), TWO, True, 3.0, 4)
     assert Facts.from_json(facts.to_json()) == facts
+
+
+def test_facts_are_never_too_long_for_a_message(tmp_path: Path) -> None:
+    """However many workers there are, and whatever a reload was refused for."""
+    (tmp_path / "policy.yaml").write_text("rulesets: {}\n", "ascii")
+    flags = {"listen": ["tcp:25"], "backend": "tcp:127.0.0.1:2525", "policy": str(tmp_path / "policy.yaml")}
+    configuration = read(None, flags)
+    refused = LastReload(False, ("policy.yaml:1:1: not " + "x" * 100_000,) * 30)
+    many = [ProcessFacts(f"worker {one % 256}", 4_000_000 + one, 1_796_000_000.123456, "retiring") for one in range(1500)]
+    facts = facts_of(configuration, refused, ["0.0.0.0:25"], many, 1.0, 4)
+    assert len(facts.to_json()) <= LONGEST
+    assert facts.reload is not None
+    assert facts.reload.faults[0].startswith("policy.yaml:1:1: not xxx")
 
 
 def test_a_service_is_ready_as_soon_as_one_process_serves() -> None:

@@ -16,12 +16,12 @@ _NUMBER = re.compile(rb"^X-Number: (\S+)\r?$", re.MULTILINE)
 class Sink:
     """Runs in a thread, for the time of a `with` block."""
 
-    def __init__(self, relays: bool = False) -> None:
-        """Not there yet; it `relays` for everybody if asked."""
+    def __init__(self, relays: bool = False, port: int = 0) -> None:
+        """Not there yet; it `relays` for everybody if asked, which may change."""
         self.unclear = False
         """It says neither whether it relays nor that it does not."""
-        self._relays = relays
-        self.port = 0
+        self.relays = relays
+        self.port = port
         self._loop = asyncio.new_event_loop()
         self._there = threading.Event()
         self._lock = threading.Lock()
@@ -40,7 +40,12 @@ class Sink:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Go away."""
-        self._loop.call_soon_threadsafe(self._end.set)
+        self.close()
+
+    def close(self) -> None:
+        """Go away before the end; harmless twice."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(10)
 
     @property
@@ -64,7 +69,7 @@ class Sink:
             self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(self._session, "127.0.0.1", self.port, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
         self._there.set()
         await self._end.wait()
@@ -98,7 +103,7 @@ class Sink:
                     writer.write(b"250-sink.test\r\n250 8BITMIME\r\n")
                 case b"RCPT" if b"@example.com" in line and self.unclear:
                     writer.write(b"451 4.7.1 perhaps later\r\n")
-                case b"RCPT" if b"@example.com" in line and not self._relays:
+                case b"RCPT" if b"@example.com" in line and not self.relays:
                     writer.write(b"550 5.7.1 Relaying denied\r\n")
                 case b"QUIT":
                     writer.write(b"221 2.0.0 bye\r\n")

@@ -183,6 +183,44 @@ def test_a_mail_server_that_was_found_not_to_relay_is_used_while_it_gives_no_cle
 
 
 @WORKERS
+def test_a_mail_server_that_becomes_a_relay_behind_a_reload_ends_no_service(
+    sink: Sink, tmp_path: Path, workers: int
+) -> None:
+    """It was in use: clients get 421 until it relays no more, whether or not there was a reload."""
+    settings = {"workers": workers, "relay_check": "enforce", "relay_check_interval": 1}
+    with ReloadedGuard(tmp_path, sink, settings) as guard:
+        guard.write(numbered(1))
+        guard.reload()
+        sink.relays = True
+        guard.wait_line("would relay mail from .* to anywhere")
+        wait_until(lambda: not any(_serves(guard) for _ in range(8)), "421 of all workers")
+        sink.relays = False
+        wait_until(lambda: _serves(guard), "the end of it", 30, lambda: "\n".join(guard.lines()))
+
+
+def test_a_relay_that_comes_after_a_reload_without_an_answer_ends_no_service(tmp_path: Path) -> None:
+    """The service was there before: new workers have taken nobody yet, and still it stays."""
+    with (
+        Sink() as sink,
+        ReloadedGuard(tmp_path, sink, {"workers": 2, "relay_check": "enforce"}) as guard,
+    ):
+        sink.close()
+        wait_until(lambda: not _serves(guard), "421")
+        guard.write(numbered(1))
+        guard.reload()
+        with Sink(relays=True, port=sink.port) as relay:
+            guard.wait_line("would relay mail from .* to anywhere", 40)
+            assert not _serves(guard)
+            relay.relays = False
+            wait_until(lambda: _serves(guard), "the end of it", 60, lambda: "\n".join(guard.lines()))
+
+
+def _serves(guard: ReloadedGuard) -> bool:
+    with Talk("127.0.0.1", guard.port) as client:
+        return client.banner.startswith("220 ")
+
+
+@WORKERS
 def test_a_storm_of_reloads_is_calm(sink: Sink, tmp_path: Path, workers: int) -> None:
     """A hundred at once are a few; and many, one after the other, leave nothing behind in memory."""
     with ReloadedGuard(tmp_path, sink, {"workers": workers}) as guard, Load(guard.port, clients=2) as load:

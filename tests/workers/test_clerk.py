@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def probe_both(guard: Guard, each: int, source: str) -> list[Talk]:
     return clients
 
 
+def says_away(client: Talk) -> bool:
+    """Tell what a session gets that is there."""
+    return client.say("VRFY more").startswith(SENT_AWAY)
+
+
 def is_sent_away(guard: Guard, source: str) -> bool:
     """Tell what a new client gets."""
     with Talk("127.0.0.1", guard.port, source) as client:
@@ -83,7 +89,7 @@ def test_probes_add_up_over_workers_to_a_ban_that_all_of_them_keep(tmp_path: Pat
         clients = probe_both(guard, 4, "127.0.0.7")
         wait_until(lambda: is_sent_away(guard, "127.0.0.7"), "a ban", 10)
         for client in clients:
-            wait_until(lambda one=client: one.say("VRFY more").startswith(SENT_AWAY), "the end of a session", 10)
+            wait_until(partial(says_away, client), "the end of a session", 10)
             client.close()
         document = guard.status()
         assert [ban["key"] for ban in document["bans"]] == ["127.0.0.7"]

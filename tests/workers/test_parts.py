@@ -13,7 +13,7 @@ from smtpguard.config import settings
 from smtpguard.config.faults import Faulty
 from smtpguard.config.fields import MOST_WORKERS
 from smtpguard.workers import channel
-from smtpguard.workers.channel import LONGEST, Done, Order, Said, Shut
+from smtpguard.workers.channel import LONGEST, WAITING, Done, Order, Outgoing, Said, Shut, Told
 from smtpguard.workers.processes import how_it_ended
 from smtpguard.workers.restarts import LIVED_SECONDS, PAUSES, Restarts
 from smtpguard.workers.sayings import REMEMBERED, SAME_SECONDS, Sayings
@@ -109,6 +109,40 @@ def test_what_has_no_room_is_not_waited_for() -> None:
             told += 1
         assert len(list(channel.reports(ours))) == told
         assert channel.report(theirs, Done.READY)
+
+
+def test_what_must_arrive_waits_for_room_and_keeps_its_order() -> None:
+    """All bans that there may be, and an order behind them, to one who reads only now."""
+    ours, theirs = channel.pair()
+    with ours, theirs:
+        outgoing = Outgoing()
+        told = [b"[%06d]" % number + b" " * 20_000 for number in range(60)]
+        assert all([outgoing.send(ours, octets) for octets in told])
+        assert outgoing.send(ours, Order.SERVE.value, must=True)
+        assert outgoing.waits
+        heard: list[object] = []
+        while outgoing.waits:
+            heard += channel.orders(theirs)
+            outgoing.flush(ours)
+        heard += channel.orders(theirs)
+        assert heard == [*map(Told, told), Order.SERVE]
+
+
+def test_what_waits_is_bounded_and_an_order_waits_all_the_same() -> None:
+    """Nobody reads; and what waits for who has died is gone at once."""
+    ours, theirs = channel.pair()
+    with ours:
+        outgoing = Outgoing()
+        octets = b"[" + b" " * (LONGEST - 1)
+        sent = 0
+        while outgoing.send(ours, octets):
+            sent += 1
+        assert WAITING - LONGEST <= sent * LONGEST <= WAITING + (1 << 20)
+        assert not outgoing.send(ours, octets + b" ")
+        assert outgoing.send(ours, Order.DRAIN.value, must=True)
+        theirs.close()
+        outgoing.flush(ours)
+        assert not outgoing.waits
 
 
 # -- how many --------------------------------------------------------------------------------------
