@@ -42,14 +42,20 @@ class Internal:
             return
         failure = event.get("log_failure")
         if failure is not None and failure.check(MemoryError):
-            self._reserve = bytearray()
-            self._tell(NO_MEMORY, NO_MEMORY)
+            self._no_memory()
             return
         text = formatEvent(event)
+        if text.rstrip().endswith("MemoryError:"):  # as Twisted's older way to log has it
+            self._no_memory()
+            return
         if failure is not None:
             text = f"{text}: {failure.getTraceback()}"
         text = " | ".join(text.splitlines())
         self._tell(text, text)
+
+    def _no_memory(self) -> None:
+        self._reserve = bytearray()
+        self._tell(NO_MEMORY, NO_MEMORY)
 
     def _tell(self, what: str, text: str) -> None:
         if what not in self._again and len(self._again) >= REMEMBERED:

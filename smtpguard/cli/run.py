@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ..workers.worker import Worker
 
 DESCRIPTORS_BESIDE: Final = 192
-"""Descriptors that are no session's: 128 for look-ups of names (smtpguard.net.resolver.IN_FLIGHT), 64 for listeners, the
-log, the event loop and clients that are turned away."""
+"""Descriptors that are no session's: 128 for look-ups of names (smtpguard.net.resolver.IN_FLIGHT), 64 for listeners,
+the log, the event loop and clients that are turned away."""
 GARBAGE_OBJECTS: Final = 20_000
 """New objects before Python looks for cycles among them: a few MB.  Its own 700 is a look every few sessions, and a
 session leaves no cycle behind."""
@@ -197,10 +197,13 @@ def keep_office(clerk: Clerk, again: Read, reactor: Kind) -> int:
     clerk.journal.call_later = installed.callLater
     office = Office(installed, clerk.configuration, host_name(), clerk.facts, clerk.journal.service, clerk.order, True)
 
-    def reload() -> None:
-        # What has become wrong since the supervisor read it is told at the next reload.
-        reading = deferToThreadPool(installed, installed.getThreadPool(), again)
-        reading.addCallbacks(office.reload, lambda _: None)
+    def take(read: Configuration) -> Deferred[None]:
+        office.reload(read)
+        return succeed(None)
+
+    # One after the other, since the later one counts.  What has become wrong since the supervisor read it is told at
+    # the next reload.
+    reload = Reloading(installed, again, take, lambda: None, lambda _faults: None)
 
     def end() -> None:
         office.stop()

@@ -6,6 +6,7 @@ smtpguard.ledger.sources.written; of two for one key the one that ends later sta
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -68,10 +69,9 @@ class Bans:
             del self._bans[key]
         return gone
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return them as the status shows them, the newest first."""
-        bans = sorted(self._bans.values(), key=lambda one: one.since, reverse=True)
-        return [as_dict(one) for one in bans]
+    def rows(self, most: int = BANS) -> list[dict[str, Any]]:
+        """Return the newest as the status shows them, the newest first."""
+        return [as_dict(one) for one in heapq.nlargest(most, self._bans.values(), key=lambda one: one.since)]
 
 
 def as_dict(ban: Measure) -> dict[str, Any]:

@@ -193,7 +193,7 @@ class Ledger:
     def status(self) -> dict[str, Any]:
         """Return the parts of the status document that are the ledger's."""
         return {
-            "bans": self.bans()[:BANS_SHOWN],
+            "bans": self._bans.rows(BANS_SHOWN),
             "bans_total": len(self._bans),
             "incidents": self.incidents(),
             "incidents_open": len(self._incidents),

@@ -95,7 +95,7 @@ class LineBudget:
 
     def tick(self, now: float) -> None:
         """Begin another minute, if it is time."""
-        if now < self._until:
+        if self._until - MINUTE <= now < self._until:  # unless the clock was set back
             return
         if self._left_out:
             self._say(f"limits: {self._left_out} more lines were left out in a minute", syslog.LOG_WARNING)

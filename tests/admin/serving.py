@@ -56,7 +56,8 @@ class Canned:
         return incidents
 
     def bans(self) -> list[dict[str, Any]]:
-        return self._bans
+        self.made += 1
+        return [{**ban, "made": self.made} for ban in self._bans]
 
     def lift(self, address: str) -> bool:
         before = len(self._bans)

@@ -16,7 +16,7 @@ from .mailserver import MailServer
 from .process import memory
 from .support import FORMS, KINDS, HeldGuard, ends, greeted, is_quiet, returns, serves, transferring
 
-SESSION_KB = 20.0
+SESSION_KB = 12.0
 """What an idle session may hold; docs/operations.md says so."""
 SLOWER = 3.0
 """How much longer the slowest hundredth of sessions may take where idle ones are beside them: a machine that is shared
@@ -39,7 +39,7 @@ def busy(guard: HeldGuard, clients: int, sessions: int) -> float:
 def test_idle_sessions_cost_memory_and_nothing_else(tmp_path: Path, kind: str, long: bool) -> None:
     """Busy ones beside them are as fast as without; at SIGTERM each is told, and mail in transfer gets through."""
     idle, clients, sessions = (5000, 200, 5000) if long else (1000, 100, 700)
-    settings = {"limits": {"sessions": 6000}, "timeouts": {"shutdown": 10}}
+    settings = {"limits": {"sessions": 6000}, "timeouts": {"shutdown": 60}}
     with MailServer() as server, HeldGuard(tmp_path, server.address, settings, ["--reactor", kind]) as guard:
         alone = busy(guard, clients, sessions)
         before = memory(guard.pid)

@@ -104,9 +104,8 @@ def test_without_any_descriptor_nobody_hangs_and_nothing_spins(
                 unconnected = sum(AWAY.fullmatch(one) is not None for one in said)
                 assert served + unconnected + said.count(b"") == more
                 assert served >= 2
-                assert 1 <= unconnected <= len(had), (
-                    "the last descriptor was a client's, and none is left for the server"
-                )
+                # The last descriptor is a client's, and none is left for the server; when it has gone, another's.
+                assert 1 <= unconnected <= more // 10
                 is_quiet(guard)
             finish(busy)
             for pid, (soft, _) in had.items():

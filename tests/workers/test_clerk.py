@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,9 @@ import yaml
 
 from smtpguard.cli.asking import NoAnswer, ask
 from smtpguard.config.admin import parse_admin
+from smtpguard.ledger.bans import BANS
+from smtpguard.ledger.measures import Hardness, Measure
+from smtpguard.ledger.store import Changes, Store
 from tests.rig.client import Talk
 from tests.rig.guard import Guard
 from tests.rig.sendmail import RealSendmail
@@ -136,6 +140,30 @@ def test_a_clerk_that_is_killed_is_replaced_and_knows_the_bans(tmp_path: Path, s
         killed = [line for line in guard.lines() if "clerk (process " in line]
         assert len(killed) == 1
         assert killed[0].endswith("was killed by SIGKILL: workers go on, and another one starts now")
+
+
+def test_all_bans_reach_workers_however_many_there_are(tmp_path: Path, server: RealSendmail) -> None:
+    """More than a socket has room for: those of the file at the start, and then those that a reload brings."""
+    now = time.time()
+    keys = [f"127.1.{number // 250}.{1 + number % 250}" for number in range(BANS)]
+    store = Store(f"{tmp_path}/state.db", 1 << 26, 100)
+    store.load()
+    bans: dict[str, Measure | None] = {key: Measure(Hardness.BAN, key, now + 3600, "scanners", now) for key in keys}
+    store.write(Changes(bans=bans))
+    store.close()
+    some = [key for key in (*keys[:: BANS // 5], keys[-1]) for _ in range(4)]  # so often that both workers are met
+
+    def all_are_away() -> bool:
+        return all(is_sent_away(guard, key) for key in some)
+
+    with Clerked(tmp_path, server) as guard:
+        two_workers(guard)
+        wait_until(all_are_away, "all bans at the start", 20)
+        guard.signal(signal.SIGHUP)
+        wait_until(lambda: any("reloaded: policy" in line for line in guard.lines()), "the reload", 20)
+        wait_until(all_are_away, "all bans behind a reload", 20)
+        assert guard.status()["bans_total"] == BANS
+        assert not is_sent_away(guard, "127.0.0.8")
 
 
 def test_a_clerk_that_hangs_makes_no_client_wait(tmp_path: Path, server: RealSendmail) -> None:
