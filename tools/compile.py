@@ -35,11 +35,18 @@ MODULES = (
     "net/backend_side.py",
     "net/client.py",
     "net/deadlines.py",
+    "net/gatekeeper.py",
     "net/listener.py",
     "net/pace.py",
     "net/places.py",
+    "net/pool.py",
+    "net/prefix_places.py",
     "net/session.py",
+    "net/session_metrics.py",
+    "net/single.py",
     "net/wires.py",
+    "ledger/gate.py",
+    "metrics/counts.py",
 )
 C_SOURCES = ("smtp/_survey.c",)
 LEFT_OUT = ("survey.py",)  # chooses between C and Python

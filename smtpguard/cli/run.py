@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
@@ -187,6 +186,7 @@ def serve(
 
 def keep_office(clerk: Clerk, again: Read, reactor: Kind) -> int:
     """Keep the office of a service of several workers, until the supervisor says that it is enough."""
+    from ..net.reloading import Reloading
     from ..office.office import Office
     from ..service import host_name
 

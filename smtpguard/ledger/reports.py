@@ -6,6 +6,7 @@ Contract: values without I/O, as JSON where they cross between processes (smtpgu
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 from attrs import Factory, frozen
@@ -95,6 +96,16 @@ class Orders:
     measures: tuple[Measure, ...] = ()
     lifted: tuple[str, ...] = ()
     """Keys."""
+
+    def forms(self, longest: int) -> Iterator[bytes]:
+        """Yield the form that goes from process to process, in as many parts as are no longer: names may be long."""
+        octets = self.to_json()
+        if len(octets) <= longest or len(self.measures) + len(self.lifted) < 2:
+            yield octets
+            return
+        measures, lifted = len(self.measures) // 2, len(self.lifted) // 2
+        yield from Orders(self.measures[:measures], self.lifted[:lifted]).forms(longest)
+        yield from Orders(self.measures[measures:], self.lifted[lifted:]).forms(longest)
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""

@@ -163,8 +163,11 @@ class InRedis:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
 
+            # Older clients look at who has signed a certificate, and not at whose it is.
+            named: dict[str, Any] = {"ssl_check_hostname": True} if self._url.startswith("rediss:") else {}
             self._storage = RedisStorage(
                 self._url,
+                **named,
                 key_prefix=f"{NAME}:count",
                 socket_timeout=CALL_SECONDS,
                 socket_connect_timeout=CALL_SECONDS,

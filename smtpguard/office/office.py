@@ -105,13 +105,13 @@ class Office:
         self._ledger.reload(configuration.settings.incidents, (prefixes.ipv4, prefixes.ipv6))
 
     def _tick(self) -> None:
+        self._timer = self._reactor.callLater(TICK_SECONDS, self._tick)
         self._ledger.tick()
         opened = self._ledger.opened
         if opened > self._incidents:
             self._totals.count(catalogue.INCIDENTS, number=opened - self._incidents)
             self._incidents = opened
         self._living()  # so that those that have gone are forgotten, whether or not anybody asks
-        self._timer = self._reactor.callLater(TICK_SECONDS, self._tick)
 
     # -- what it is told -----------------------------------------------------------------------------
 

@@ -27,8 +27,8 @@ LIVE_EVERY: Final = 5
 DEEDS_HELD: Final = 2000
 """Deeds that wait to be told; older ones are dropped, since limits have counted them here already.  Some 600 kB."""
 ROOM: Final = 1000
-"""Counts, and bans, in one report.  Of one that was not taken the next one has half, and so on: it may be that it is too
-long, as with names of rules that are."""
+"""Counts, and bans, in one report.  Of one that was not taken the next one has half, and so on: it may be that it is
+too long, as with names of rules that are."""
 LEAST_ROOM: Final = 10
 """That always fits."""
 MEASURES_HELD: Final = 1000
@@ -139,12 +139,12 @@ class Reporter:
             yield told
 
     def _each_second(self) -> None:
+        self._timer = self._clock.callLater(REPORT_SECONDS, self._each_second)
         if self._until_live == 0:
             self._until_live = LIVE_EVERY
             self._live = tuple(map(_live, heapq.nlargest(LIVE_SESSIONS, self._serving.sessions, key=_age)))
         self._until_live -= 1
         self.report()
-        self._timer = self._clock.callLater(REPORT_SECONDS, self._each_second)
 
 
 def _age(session: Session) -> float:

@@ -84,7 +84,8 @@ class Clerk:
 
     def order(self, orders: Orders) -> None:
         """Tell all workers."""
-        if not self._outgoing.send(self._supervisor, orders.to_json()):
+        sent = [self._outgoing.send(self._supervisor, octets) for octets in orders.forms(channel.LONGEST)]
+        if not all(sent):
             self.journal.service("clerk: workers are told no more: too much waits for them already", syslog.LOG_ERR)
         if self._outgoing.waits:
             self._wait()

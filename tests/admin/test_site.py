@@ -8,14 +8,15 @@ import socket
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smtpguard.admin import site as bounds
-from smtpguard.admin.answers import HEADERS
+from smtpguard.admin.answers import FRESH_SHARE, HEADERS, Answers, Asked
 from tests.admin.conftest import TCP, UNIX
 from tests.admin.sample import status
-from tests.admin.serving import Served, head, parted, rest, served
+from tests.admin.serving import Canned, Served, head, parted, rest, served
 from tests.rig.wait import wait_until
 
 
@@ -79,6 +80,26 @@ def test_a_list_of_bans_is_not_made_anew_for_each_who_asks(site: Served) -> None
         return {json.loads(site.get("/bans.json")[2])[0]["made"] for _ in range(5)}
 
     wait_until(lambda: len(numbers()) <= 2, "answers that are kept")
+
+
+def test_what_takes_long_is_kept_for_many_times_as_long() -> None:
+    """So however many ask, mail has the loop for most of the time."""
+    now = [100.0]
+    made = []
+
+    class Slow(Canned):
+        """Takes a second."""
+
+        def bans(self) -> list[dict[str, Any]]:
+            made.append(now[0])
+            now[0] += 1.0
+            return super().bans()
+
+    answers = Answers(Slow({}), lambda: now[0])
+    while now[0] < 200.0:
+        assert answers.to(Asked("GET", "/bans.json")).status == 200
+        now[0] += 0.1
+    assert len(made) <= 100 / FRESH_SHARE + 1
 
 
 def test_a_head_request_gets_the_head_alone(site: Served) -> None:

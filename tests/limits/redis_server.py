@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,8 +17,10 @@ from tests.rig.wait import wait_until
 class RedisServer:
     """A Redis in a folder, for the time of a `with` block; it can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        """`options` are further ones of redis-server."""
         self._folder = folder
+        self._options = tuple(options)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +49,8 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.path), "--save", "", "--dir"]
-        self._process = subprocess.Popen([*command, str(self._folder)], stdout=subprocess.DEVNULL)
+        command += [str(self._folder), *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
         def answers() -> bool:
             try:

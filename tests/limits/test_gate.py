@@ -138,6 +138,17 @@ def test_an_attack_from_many_addresses_does_not_fill_the_log() -> None:
     assert station.log[LINES] == f"limits: {1000 - LINES} more lines were left out in a minute"
 
 
+def test_a_clock_that_is_set_back_does_not_silence_the_log() -> None:
+    """Not until it has caught up, which may take years."""
+    station = Station()
+    for number in range(LINES + 5):
+        station.probe(7, Peer.parse(f"198.51.100.{number}"))
+    before = len(station.log)
+    station.now -= 365 * 86400
+    station.probe(7, Peer.parse("198.51.101.1"))
+    assert any("198.51.101.1: " in line for line in station.log[before:])
+
+
 def test_orders_hold_like_what_was_decided_here() -> None:
     """Also for a prefix; and what is over by now does not."""
     station = Station()

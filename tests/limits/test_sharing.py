@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from smtpguard.ledger.measures import Measure
 from smtpguard.ledger.sharing import EXCHANGE_SECONDS, HEARD, InOneProcess, InRedis, ban_of
 from smtpguard.ledger.together import Away, Told
 from smtpguard.policy.limits import LONGEST_BAN, Hardness
+from tests.tls.support import Authority
 
 from .redis_server import RedisServer
 from .support import policy
@@ -214,3 +216,43 @@ def test_a_redis_that_is_away_is_said_to_be_and_nobody_waits_long(tmp_path: Path
     finally:
         partner.close()
         server.kill()
+
+
+def test_a_redis_behind_tls_must_show_the_certificate_that_it_is_asked_for(tmp_path: Path) -> None:
+    """Signed by who was named, for the host that was named; anything else is as if it were away."""
+    authority, stranger = Authority(), Authority("Somebody Else")
+    issued = authority.issue(["127.0.0.1"])
+    (tmp_path / "cert.pem").write_bytes(issued.chain_pem)
+    (tmp_path / "key.pem").write_bytes(issued.key_pem)
+    known, unknown = authority.write_ca(tmp_path, "known"), stranger.write_ca(tmp_path, "unknown")
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-cert-file", str(tmp_path / "cert.pem")]
+    options += [
+        "--tls-key-file",
+        str(tmp_path / "key.pem"),
+        "--tls-ca-cert-file",
+        str(known),
+        "--tls-auth-clients",
+        "no",
+    ]
+    with RedisServer(tmp_path, options):
+
+        def exchange(host: str, ca: Path) -> None:
+            partner = InRedis(f"rediss://{host}:{port}/0?ssl_ca_certs={ca}", lambda: POLICY)
+            try:
+                partner.exchange(probes(1), time.time())
+            finally:
+                partner.close()
+
+        exchange("127.0.0.1", known)
+        with pytest.raises(Away, match=r"(?i)certificate"):
+            exchange("127.0.0.1", unknown)
+        with pytest.raises(Away, match=r"(?i)certificate"):
+            exchange("localhost", known)
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port: int = one.getsockname()[1]
+        return port

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 from twisted.internet.task import Clock
 
 from smtpguard.ledger.deeds import Deed, Kind
 from smtpguard.ledger.measures import Hardness, Measure
-from smtpguard.ledger.reports import DEEDS_A_REPORT, REPORT_SECONDS, Report
+from smtpguard.ledger.reports import DEEDS_A_REPORT, REPORT_SECONDS, Orders, Report
 from smtpguard.net.session import Session
 from smtpguard.office.reporter import DEEDS_HELD, Reporter
 
@@ -108,7 +109,8 @@ def test_a_report_that_is_too_long_is_told_in_parts() -> None:
     """Names of rules may be long: what no message has room for is not tried for ever, and nothing is told twice."""
     office = Office()
     office.longest = 40_000
-    office.counted = counted = {f"verdicts_total\t/etc/smtpguard/{'x' * 200}:{number}\treply": 1.0 for number in range(900)}
+    rule = "/etc/smtpguard/" + "x" * 200
+    office.counted = counted = {f"verdicts_total\t{rule}:{number}\treply": 1.0 for number in range(900)}
     office.reporter.did(map(deed, range(30)))
     bans = [evolve(BAN, key=f"192.0.2.{number}") for number in range(200)]
     office.reporter.followed(bans)
@@ -122,6 +124,18 @@ def test_a_report_that_is_too_long_is_told_in_parts() -> None:
     assert told == counted
     assert [one for report in office.reports for one in report.measures] == bans
     assert [one.when for report in office.reports for one in report.deeds] == list(map(float, range(30)))
+
+
+def test_a_fault_in_one_report_ends_no_others() -> None:
+    """Or the office would take the process for dead, for ever."""
+    office = Office()
+    office.reporter.start()
+    office.backends = [{}]
+    with pytest.raises(KeyError):
+        office.clock.advance(REPORT_SECONDS)
+    office.backends = []
+    office.clock.advance(REPORT_SECONDS)
+    assert len(office.reports) == 2
 
 
 def test_the_last_report_is_made_at_the_end_and_none_behind_it() -> None:
@@ -141,3 +155,15 @@ def test_a_report_survives_the_way_to_another_process() -> None:
         11, (deed(1),), {"a\tb": 1.0}, 3, (), ({"endpoint": "e"},), "why", 2, (BAN,), "wait", {"scanners": 1}
     )
     assert Report.from_json(report.to_json()) == report
+
+
+def test_orders_that_are_too_long_for_a_message_go_in_parts() -> None:
+    """A limit may have any name; nothing is left out, and the order stays."""
+    bans = tuple(evolve(BAN, key=f"192.0.2.{number}", limit="\u00e9" * 200) for number in range(200))
+    keys = tuple(f"198.51.100.{number}" for number in range(7))
+    parts = list(Orders(bans, keys).forms(65536))
+    assert max(map(len, parts)) <= 65536
+    read = [Orders.from_json(one) for one in parts]
+    assert tuple(measure for orders in read for measure in orders.measures) == bans
+    assert tuple(key for orders in read for key in orders.lifted) == keys
+    assert list(Orders(bans[:1], keys).forms(65536)) == [Orders(bans[:1], keys).to_json()]

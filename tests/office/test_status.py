@@ -38,7 +38,8 @@ def test_facts_are_never_too_long_for_a_message(tmp_path: Path) -> None:
     flags = {"listen": ["tcp:25"], "backend": "tcp:127.0.0.1:2525", "policy": str(tmp_path / "policy.yaml")}
     configuration = read(None, flags)
     refused = LastReload(False, ("policy.yaml:1:1: not " + "x" * 100_000,) * 30)
-    many = [ProcessFacts(f"worker {one % 256}", 4_000_000 + one, 1_796_000_000.123456, "retiring") for one in range(1500)]
+    since = 1_796_000_000.123456
+    many = [ProcessFacts(f"worker {one % 256}", 4_000_000 + one, since, "retiring") for one in range(1500)]
     facts = facts_of(configuration, refused, ["0.0.0.0:25"], many, 1.0, 4)
     assert len(facts.to_json()) <= LONGEST
     assert facts.reload is not None

@@ -117,7 +117,7 @@ def test_what_must_arrive_waits_for_room_and_keeps_its_order() -> None:
     with ours, theirs:
         outgoing = Outgoing()
         told = [b"[%06d]" % number + b" " * 20_000 for number in range(60)]
-        assert all([outgoing.send(ours, octets) for octets in told])
+        assert all(outgoing.send(ours, octets) for octets in told)
         assert outgoing.send(ours, Order.SERVE.value, must=True)
         assert outgoing.waits
         heard: list[object] = []
