@@ -46,7 +46,7 @@ test: packages mtas $(VENV)/.development
 # The proof once more, on the modules that tools/compile.py compiles.
 COMPILED := build/compiled
 PROOF := tests/smtp tests/policy tests/journal tests/net tests/models tests/vectors tests/transcripts tests/fuzz \
-	tests/sendmail tests/transport tests/workers
+	tests/sendmail tests/transport tests/workers tests/limits tests/metrics
 
 compiled: $(VENV)/.development
 	$(BIN)/python tools/compile.py $(COMPILED)

@@ -62,6 +62,36 @@ def test_the_list_may_change(tmp_path: Path) -> None:
         assert len(first.connects) == before
 
 
+def test_a_client_that_waits_for_a_banner_while_the_list_changes_gets_one(tmp_path: Path) -> None:
+    """It goes on by the list of its beginning, and what is found of servers that are no more in it harms nobody."""
+    with (
+        Scripted("first") as first,
+        Scripted("second") as second,
+        Scripted("third") as third,
+        guard_for(tmp_path, [first.address, second.address], health={**QUICK, "timeout": 3, "interval": 600}) as guard,
+    ):
+        first.silent = True
+        with Talk("127.0.0.1", guard.port, greet=False) as waiting:
+            waiting.send(b"EHLO me.test\r\n")
+            wait_until(lambda: first.connected(), "the first one to be tried")
+            settings = tmp_path / "smtpguard.yaml"
+            text = settings.read_text()
+            for gone in (first, second):
+                text = text.replace(client_endpoint(*gone.address), client_endpoint(*third.address), 1)
+            settings.write_text(text.replace(f"- {client_endpoint(*third.address)}\n", "", 1))
+            _reload(guard)
+            with Talk("127.0.0.1", guard.port) as new:
+                assert new.banner.startswith("220 third")
+                assert waiting.reply().startswith(b"220 second")
+                assert waiting.reply().startswith(b"250")
+                assert waiting.say("NOOP") == "250 2.0.0 second"
+                assert new.say("NOOP") == "250 2.0.0 third"
+            waiting.say("QUIT")
+            assert waiting.rest() == b""
+        with Talk("127.0.0.1", guard.port) as client:
+            assert client.banner.startswith("220 third")
+
+
 def test_workers_fail_over_too(tmp_path: Path) -> None:
     """Each for itself; none sends a client to one that is away, and each finds it when it is back."""
     with (
