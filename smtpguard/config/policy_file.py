@@ -42,8 +42,8 @@ ENCRYPT_FIRST: Final = Reply.parse("538 5.7.11 Encryption required: say STARTTLS
 """RFC 4954 6."""
 
 VERSION_DIGITS: Final = 8
-"""Hexadecimal ones that tell one version of a policy from another: enough for all that a site ever has, and short enough
-to be read out."""
+"""Hexadecimal ones that tell one version of a policy from another: enough for all that a site ever has, and short
+enough to be read out."""
 
 SHIPPED: Final = ("internal-vrfy", "mailguard", "no-vrfy", "perimeter")
 

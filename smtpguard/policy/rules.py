@@ -211,8 +211,8 @@ class ClientJudge:
 
 
 INTERNAL: Final = "internal"
-"""The network whose clients have no budgets, no limit of sessions per address, none of the policy's limits that does not
-say otherwise, and may relay as far as the backend lets them."""
+"""The network whose clients have no budgets, no limit of sessions per address, none of the policy's limits that does
+not say otherwise, and may relay as far as the backend lets them."""
 
 
 class ByNetwork(Generic[T]):

@@ -25,8 +25,8 @@ from .processes import Process, how_it_ended
 AGAIN_SECONDS: Final = 5.0
 """Between tries to start one, where there can be no process."""
 LEAVE_SECONDS: Final = 7.0
-"""For the clerk to write its file and to end its hooks, when the workers have gone (smtpguard.ledger.ledger, hook); with
-`timeouts.shutdown` and renewal.GRACE_SECONDS less than systemd waits (TimeoutStopSec)."""
+"""For the clerk to write its file and to end its hooks, when the workers have gone (smtpguard.ledger.ledger, hook);
+with `timeouts.shutdown` and renewal.GRACE_SECONDS less than systemd waits (TimeoutStopSec)."""
 
 
 class ClerkProcess(Process):

@@ -75,7 +75,8 @@ relay-check: off
         "7:20: sessions: must be greater than 0, not 0",
         "7:45: sessions_per_address: must be a whole number, not 1.5",
         "7:57: queue: must be greater than or equal to 16384, not 4000",
-        "7:63: unknown key 'line' (known: data_rate, data_rate_seconds, queue, reply, reply_line, sessions, sessions_per_address)",
+        "7:63: unknown key 'line' (known: data_rate, data_rate_seconds, queue, reply, reply_line, sessions, "
+        "sessions_per_address)",
         "7:87: reply_line: must be a whole number, not '1e6'",
         "7:99: reply: must be a whole number, not True",
         "8:21: connect: must be a number, not '12:30'",
