@@ -77,6 +77,8 @@ class Ledger:
         self._touched: dict[int, Incident] = {}  # not yet written
         self._opened = 0
         self._said = Said()
+        self.crossed: Callable[[str, str], None] = lambda _limit, _step: None
+        """Told of each step that was decided for all: the limit, and the hardness; gates tell of their own."""
         self._lines = LineBudget(say)
         self._thread = WorkThread("ledger", self._broken)
         self._path = state.path() or ""
@@ -298,6 +300,7 @@ class Ledger:
         for measure in heard.measures:
             if self._said.news(measure, now):
                 self._lines.say(ordered(measure, now), syslog.LOG_NOTICE, now)
+                self.crossed(measure.limit, measure.hardness.value)
             self._follows(measure, now, ours=False)
         others = tuple(one for one in heard.measures if one.hardness is not Hardness.BAN)
         for key in heard.lifted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
@@ -69,6 +70,7 @@ class Office:
             (prefixes.ipv4, prefixes.ipv6),
             partner_of(settings.state, lambda: self._configuration.policy.policy, several),
         )
+        self._ledger.crossed = partial(self._totals.count, catalogue.CROSSED)
         self._admin = AdminEndpoint(reactor, settings.admin, self, say)
         self._incidents = 0
         self._timer: IDelayedCall | None = None

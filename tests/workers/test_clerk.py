@@ -97,6 +97,7 @@ def test_probes_add_up_over_workers_to_a_ban_that_all_of_them_keep(tmp_path: Pat
             client.close()
         document = guard.status()
         assert [ban["key"] for ban in document["bans"]] == ["127.0.0.7"]
+        assert {one["name"]: one["crossed"] for one in document["limits"]} == {"scanners": 1, "crowd": 0}
         (incident,) = document["incidents"]
         assert incident["sessions"] >= 2
         assert incident["banned"]
