@@ -22,6 +22,9 @@ from smtpguard.smtp.verdict import FORWARD, Action, Verdict
 
 from .support import policy
 
+pytestmark = pytest.mark.interpreted
+"""Its sessions are stand-ins."""
+
 CLIENT = Peer.parse("203.0.113.9")
 VRFY = Command(b"VRFY george\r\n", b"VRFY", b"george")
 REFUSED = Judged(VRFY, Verdict(Action.REPLY, Reply.parse("252 2.5.2 no"), rule="p.yaml:3 check_vrfy, rule 1"))
