@@ -55,6 +55,11 @@ class Gate:
     # -- what it goes by -----------------------------------------------------------------------------
 
     @property
+    def idle(self) -> bool:
+        """True if there is no limit, and nothing stands against anybody."""
+        return not self._counting.limits.all and not len(self._standing)
+
+    @property
     def prefixes(self) -> Prefixes:
         """How many bits of an address belong together."""
         return self._counting.limits.prefixes

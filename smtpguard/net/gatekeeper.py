@@ -142,6 +142,8 @@ class Gatekeeper:
 
     def enters(self, peer: Peer) -> Measure | None:
         """Return why a client may not enter, or None and keep its place until `left`."""
+        if self._gate.idle:  # then no place is counted either, as at most sites, for every client
+            return None
         self._places.take(peer)
         away, fresh = self._gate.enters(peer, self._now())
         if away is None and self._counts(peer, Kind.CONNECTION.value):
@@ -164,6 +166,8 @@ class Gatekeeper:
     # -- what happens (observing.Observer) -----------------------------------------------------------
 
     def began(self, session: Session, listener: str) -> None:
+        if self._gate.idle:
+            return
         peer = session.journal.peer
         applying = self._gate.applying(peer)
         if applying:
