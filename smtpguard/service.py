@@ -23,7 +23,7 @@ from .journal.journal import no_names
 from .journal.opening import make_journal, new_sinks, rewrite
 from .ledger.reports import Report
 from .net import adopted, endpoints, systemd
-from .net.announcing import announce, announce_stop, cannot_listen, shown, status
+from .net.announcing import announce, announce_end, announce_stop, cannot_listen, shown, status
 from .net.backend_side import BackendUser
 from .net.client import ClientSide, Doorway
 from .net.configuration import Configuration, Read, in_place
@@ -355,6 +355,8 @@ class Service:
         self.desk.stop()
         if self._office is not None:
             self._office.stop()
+        if self._share is None and self._ending.drains:
+            announce_end(self.journal)
         self.journal.drain()
         self.done.callback(status)
 

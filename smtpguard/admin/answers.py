@@ -24,6 +24,8 @@ PLAIN: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 LONGEST_ADDRESS: Final = 64
 """Characters of what may be lifted: the longest prefix of IPv6, with its length, has 43."""
+LIFTED_TOLD: Final = 100
+"""Clients that were let off and are named; of more, the number is told."""
 FRESH_SECONDS: Final = 0.5
 """What takes milliseconds to make is not made again for so long, however many ask: the same loop serves mail."""
 FRESH_SHARE: Final = 20.0
@@ -159,7 +161,7 @@ class Answers:
             return _says(400, 'send {"address": "192.0.2.7"}, or a prefix')
         lifted = self._view.lift(address)
         self._fresh.clear()
-        return _json({"lifted": lifted})
+        return _json({"lifted": bool(lifted), "number": len(lifted), "keys": lifted[:LIFTED_TOLD]})
 
 
 def _json(value: Any) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..ledger.words import deeds
 from .page_markup import Child, Markup, el
 from .page_tables import Column, facts, section, table
 from .page_words import (
@@ -33,13 +34,6 @@ EVIDENCE: Final = 8
 """Lines of evidence of one."""
 ADDRESSES: Final = 10
 """Of a prefix."""
-KINDS: Final = {
-    "malformed": "malformed lines",
-    "recipients": "refused recipients",
-    "auth": "refused AUTH",
-    "slow": "slow sessions",
-}
-"""Words for smtpguard.ledger.deeds.Kind; any other is its own word."""
 LINE_CHARACTERS: Final = 240
 """Of a line that a client sent, which the log cuts at 203 octets."""
 
@@ -65,16 +59,14 @@ def _incident(place: int, one: Mapping[str, Any], now: float) -> Markup:
     # The number is the name by which the script keeps it open; without one its place has to do.
     name = f"incident-{count(one['id'])}" if "id" in one else f"incident-at-{place}"
     kinds = record(one.get("deeds"))
-    deeds = joined(
-        f"{whole(times)} {KINDS.get(text(kind), text(kind))}" for kind, times in kinds.items() if count(times)
-    )
+    told = joined(deeds(whole(times), text(kind)) for kind, times in kinds.items() if count(times))
     head = el(
         "summary",
         el("span", state("open" if going else "closed", "warn" if going else "off"), class_="is"),
         el("strong", code(one.get("key"))),
         el("span", shown(one.get("verdict")), class_="verdict"),
         el("span", "banned", class_="banned badge bad") if one.get("banned") is True else None,
-        el("span", f"{deeds or 'nothing counted'} in {many(one.get('sessions'), 'session')}", class_="deeds"),
+        el("span", f"{told or 'nothing counted'} in {many(one.get('sessions'), 'session')}", class_="deeds"),
         el("span", moment(one.get("last") or one.get("opened"), now), class_="number"),
         id=f"{name}-head",
     )

@@ -110,7 +110,7 @@ def processes(status: Mapping[str, Any], now: float) -> Markup:
         (
             together([shown(one.get("name")), " ", el("span", f"pid {count(one.get('pid'))}", class_="note")]),
             state(text(one.get("state")) or "running", process_level(one)),
-            whole(one.get("sessions")),
+            whole(one.get("sessions")) if one.get("sessions") is not None else NOTHING,
             moment(one.get("since"), now),
         )
         for one in records(status.get("processes"))
@@ -125,7 +125,7 @@ def processes(status: Mapping[str, Any], now: float) -> Markup:
     return section(
         "processes",
         "Processes and listeners",
-        table("Processes that serve", columns, rows, "No process has reported yet.", PROCESSES),
+        table("Processes", columns, rows, "No process has reported yet.", PROCESSES),
         table(
             "Listeners", [Column("Listener"), Column("Address"), Column("Endpoint", "wide")], listeners,
             "The guard listens nowhere.", LISTENERS,
@@ -173,12 +173,33 @@ def bans(status: Mapping[str, Any], now: float) -> Markup:
         for one in found
     )
     columns = [Column("Client or prefix", "wide"), Column("Ends"), Column("By limit"), Column("Since")]
+    held = records(status.get("standing"))
     return section(
         "bans",
         "Bans",
-        table("Who is banned", columns, rows, "Nobody is banned.", BANS, total, alone=True),
-        note=el("span", "lift one with ", el("code", "smtpguard bans lift ADDRESS")) if found else None,
+        table("Who is banned", columns, rows, "Nobody is banned.", BANS, total, alone=not held),
+        _held(held, max(len(held), count(status.get("standing_total"))), now) if held else None,
+        note=el("span", "lift one with ", el("code", "smtpguard bans lift ADDRESS")) if found or held else None,
     )
+
+
+def _held(found: list[Mapping[str, Any]], total: int, now: float) -> Markup:
+    rows = (
+        (
+            code(one.get("key")),
+            moment(one.get("until"), now),
+            shown(one.get("limit")) + (f" ({whole(one.get('count'))})" if count(one.get("count")) else ""),
+            _step(one),
+        )
+        for one in found
+    )
+    columns = [Column("Client or prefix", "wide"), Column("Ends"), Column("By limit"), Column("What is done")]
+    return table("Slowed or sent away", columns, rows, "Nobody is slowed or sent away.", BANS, total)
+
+
+def _step(one: Mapping[str, Any]) -> str:
+    step = text(one.get("step"))
+    return {"close": "sent away", "delay": f"waits {number(one.get('seconds')):g} s"}.get(step, step or NOTHING)
 
 
 def memory(status: Mapping[str, Any]) -> Markup:

@@ -28,9 +28,9 @@ BACKENDS: Final = {
     "relays": ("would relay", "bad"),
 }
 """What a backend's state is called (smtpguard.net.member), and means; any other is its own word, and a warning."""
-RUNNING: Final = frozenset({"", "running", "ready", "serving", "up"})
-"""Words for a process that serves."""
-STARTING: Final = frozenset({"starting", "stopping", "draining", "checking"})
+RUNNING: Final = frozenset({"", "running", "ready", "serving", "up", "keeping the books"})
+"""Words for a process that does its work."""
+STARTING: Final = frozenset({"starting", "stopping", "draining", "checking", "retiring"})
 """Words for one that will soon, or that has done so: no trouble."""
 
 
@@ -66,7 +66,10 @@ def _serving(status: Mapping[str, Any]) -> Iterator[Trouble]:
         )
         yield Trouble("bad" if standing == "relays" else "warn", _with(words, because), "backends")
     sessions = record(status.get("sessions"))
-    limit = count(sessions.get("limit"))
+    limit, wanted = count(sessions.get("limit")), count(sessions.get("configured"))
+    if limit < wanted:
+        words = f"There are descriptors for {many(limit, 'session')}, and limits.sessions is {wanted:,}"
+        yield Trouble("warn", words, "sessions")
     if limit and count(sessions.get("now")) >= NEARLY_FULL * limit:
         yield Trouble("warn", f"{whole(sessions.get('now'))} of {many(limit, 'session')} are taken", "sessions")
 

@@ -27,5 +27,5 @@ class View(Protocol):
     def bans(self) -> list[dict[str, Any]]:
         """Return the bans that stand."""
 
-    def lift(self, address: str) -> bool:
-        """Lift the ban of an address or a prefix; False if there is none."""
+    def lift(self, address: str) -> list[str]:
+        """Let off an address, or all in a prefix; return whom something stood against."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from ..config.settings import admin_named_in
 
 DEFAULT_SETTINGS: Final = "/etc/smtpguard/smtpguard.yaml"
 """Where the shipped unit has them."""
+ADMIN_EXAMPLE: Final = ADMIN_FORMS.partition(" ")[0]
 ANSWER_SECONDS: Final = 10.0
 """An answer is made in some milliseconds; a loop that is stuck for longer is what a person wants to know of."""
 LONGEST_ANSWER: Final = 16 * 1024 * 1024
@@ -43,16 +45,40 @@ def place_of(config: str | None, admin: str | None) -> AdminPlace:
     """
     if admin is not None:
         try:
-            return parse_admin(admin)
+            return parse_admin(_understood(admin))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     path = config or DEFAULT_SETTINGS
-    for text in admin_named_in(Path(path)):
+    try:
+        named = admin_named_in(Path(path))
+    except FileNotFoundError:
+        if config is not None:
+            raise
+        raise NoAnswer(
+            f"there is no {path}: name the settings with --config FILE, or the endpoint with --admin, as in "
+            f"--admin {ADMIN_EXAMPLE}"
+        ) from None
+    for text in named:
         try:
             return parse_admin(text)
         except ValueError:
             continue
-    raise NoAnswer(f"{path} names no admin endpoint: add `admin: {ADMIN_FORMS.partition(' ')[0]}` and restart")
+    raise NoAnswer(f"{path} names no admin endpoint: add `admin: {ADMIN_EXAMPLE}` and restart")
+
+
+_AT_A_PORT: Final = re.compile(r"(?:tcp:|http://)?(localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]):([0-9]{1,5})/?")
+
+
+def _understood(admin: str) -> str:
+    """Return the endpoint string of what people type, as other programs take it: a path, HOST:PORT, a URL."""
+    if admin.startswith("/"):
+        return "unix:" + admin.replace("\\", "\\\\").replace(":", "\\:")
+    match = _AT_A_PORT.fullmatch(admin)
+    if match is None:
+        return admin
+    if match[1] == "[::1]":
+        return f"tcp6:{match[2]}:interface=\\:\\:1"
+    return f"tcp:{match[2]}:interface={match[1].replace('localhost', '127.0.0.1')}"
 
 
 def ask(place: AdminPlace, path: str, post: Any = None) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from ..config.faults import printable
+from ..ledger import words
 from ..ledger.sources import written
 from . import kept, telling
 from .asking import DEFAULT_SETTINGS, NoAnswer, ask, place_of
@@ -130,7 +131,7 @@ def table(rows: list[dict[str, Any]]) -> Shown:
         )
     columns = ("id #", "who", "verdict", "state", "opened", "for", "sessions #", "deeds", "names tried")
     still_open = sum(row["closed"] is None for row in rows)
-    head = f"{len(rows)} incidents, {still_open} open" if len(rows) != 1 else f"1 incident, {still_open} open"
+    head = f"{words.many(len(rows), 'incident')}, {still_open} open"
     return Shown(True, head if rows else "no incidents", [], [], [Table("", columns, cells)] if cells else [])
 
 
@@ -165,7 +166,7 @@ def one(row: dict[str, Any]) -> Shown:
 
 
 def _listed(texts: list[Any], more: int) -> str:
-    rest = f" (and further ones, {more} times)" if more else ""
+    rest = f" (and further ones, {words.many(more, 'time')})" if more else ""
     return ", ".join(map(telling.text, texts)) + rest
 
 
@@ -174,4 +175,4 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _deeds(row: dict[str, Any]) -> str:
-    return ", ".join(f"{telling.text(number)} {telling.text(kind)}" for kind, number in row["deeds"].items())
+    return ", ".join(words.deeds(telling.text(number), telling.text(kind)) for kind, number in row["deeds"].items())

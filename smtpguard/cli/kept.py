@@ -23,9 +23,11 @@ from ..ledger.incident import Incident
 from ..ledger.measures import Hardness, Measure
 from ..ledger.reading import rows_of
 from ..ledger.sources import holds
+from .asking import DEFAULT_SETTINGS
 
 DEFAULT_FILE: Final = f"/var/lib/smtpguard/{DEFAULT_NAME}"
 """In the StateDirectory of the shipped unit, where no file is named."""
+DENIED: Final = "permission denied: ask as root, or as whom the service runs"
 ROWS: Final = 10_000
 """Incidents that are read at most, the newest ones."""
 
@@ -35,12 +37,19 @@ class Unreadable(Exception):
 
 
 def file_of(config: str) -> str:
-    """Return the state file of a settings file, of which nothing but `state` need be right; raises OSError."""
+    """Return the state file of a settings file, of which nothing but `state` need be right; raises OSError.
+
+    Where there are no settings in the usual place, it is the one in its own usual place.
+    """
     try:
         data = read_file(config).data
         named = data.get("state") if isinstance(data, dict) else None
         state = State() if named is None else State.model_validate(beside(named, Path(config).parent))
     except (Faulty, ValidationError):
+        return DEFAULT_FILE
+    except FileNotFoundError:
+        if config != DEFAULT_SETTINGS:
+            raise
         return DEFAULT_FILE
     return state.path() or DEFAULT_FILE
 
@@ -85,9 +94,11 @@ def _rows(path: str, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any,
         with rows_of(path) as file:
             yield from file.execute(query, values)
     except sqlite3.Error as error:
+        if not os.access(path, os.R_OK, effective_ids=True):  # SQLite has no words for why it cannot open a file
+            raise Unreadable(f"{path}: {DENIED}") from None
         raise Unreadable(f"{path}: {error}") from None
     except PermissionError:
-        raise Unreadable(f"{path}: permission denied: ask as root, or as whom the service runs") from None
+        raise Unreadable(f"{path}: {DENIED}") from None
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror}: does the service keep its state in a file?") from None
 

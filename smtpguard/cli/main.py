@@ -17,6 +17,7 @@ import click
 
 from .. import __version__
 from ..config.faults import Faulty, printable
+from .statuses import status_of
 
 
 class Commands(click.Group):
@@ -65,16 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Faulty as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)
-        return os.EX_CONFIG
-    except (FileNotFoundError, IsADirectoryError) as error:
-        click.echo(printable(f"smtpguard: {error.filename}: {error.strerror}"), err=True)
-        return os.EX_NOINPUT
-    except PermissionError as error:
-        click.echo(printable(f"smtpguard: {error.filename}: {error.strerror}"), err=True)
-        return os.EX_NOPERM
+        return os.EX_CONFIG if error.unread is None else status_of(error.unread)
     except OSError as error:
         click.echo(printable(f"smtpguard: {error.filename or ''}: {error.strerror}"), err=True)
-        return os.EX_IOERR
+        return status_of(error)
 
 
 def run() -> None:

@@ -13,13 +13,16 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from ..config.faults import printable
+from ..ledger.words import deeds, many
 
 ROWS: Final = 12
 """Of a table; `--json`, `smtpguard bans` and `smtpguard incidents` have all."""
 LONGEST_CELL: Final = 60
 """Characters; of more the end is left out, since what counts is in front."""
 FAULTS: Final = 10
-"""Of a refused reload; `smtpguard check` tells all."""
+"""Of a refused reload; `smtpguard check` tells all.  As many warnings of one that was done."""
+MOST: Final = 1e15
+"""A number of rows that is larger is none."""
 _STEPS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -60,7 +63,7 @@ def show(status: Mapping[str, Any]) -> Shown:
         ready and not refused,
         f"smtpguard {_text(status.get('version'))} on {_text(status.get('host'))}: "
         + ("ready" if ready else f"NOT READY: {because}"),
-        [*_reload_troubles(reload, now)] if refused else [],
+        [*(_reload_troubles(reload, now) if refused else _reload_warnings(reload, now))],
         list(_facts(status, now)),
         [table for table in _tables(status, now) if table.rows],
     )
@@ -75,17 +78,28 @@ def _reload_troubles(reload: Mapping[str, Any], now: float) -> Iterable[str]:
         yield f"and {len(told) - FAULTS} more: smtpguard check tells all"
 
 
+def _reload_warnings(reload: Mapping[str, Any], now: float) -> Iterable[str]:
+    told = [_text(warning) for warning in _list(reload.get("warnings"))]
+    if told:
+        yield f"the last reload, {_ago(reload.get('at'), now)}, came with {many(len(told), 'warning')}:"
+    yield from told[:FAULTS]
+    if len(told) > FAULTS:
+        yield f"and {len(told) - FAULTS} more, in the log"
+
+
 def _facts(status: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
     policy, sessions = _mapping(status.get("policy")), _mapping(status.get("sessions"))
     reload, relay = _mapping(status.get("reload")), _mapping(status.get("relay_check"))
     state, log = _mapping(status.get("state")), _mapping(status.get("log"))
     yield "running", f"for {_span(now - _number(status.get('started')))}, process {_text(status.get('pid'))}"
-    rules = f"{_text(policy.get('rules'))} rules, loaded {_ago(policy.get('loaded'), now)}"
+    rules = f"{many(_text(policy.get('rules')), 'rule')}, loaded {_ago(policy.get('loaded'), now)}"
     yield "policy", f"{_text(policy.get('path'))} (version {_text(policy.get('version'))}), {rules}"
     if reload:
         outcome = "done" if reload.get("ok") else "REFUSED"
         yield "last reload", f"{outcome} {_ago(reload.get('at'), now)}"
     counted = f"{_text(sessions.get('now'))} of {_text(sessions.get('limit'))}, {_text(sessions.get('total'))} in all"
+    if _number(sessions.get("configured")) > _number(sessions.get("limit")):
+        counted += f"; too few descriptors for {_text(sessions.get('configured'))} (limits.sessions)"
     yield "sessions", counted
     away = _mapping(sessions.get("turned_away"))
     if away:
@@ -97,7 +111,7 @@ def _facts(status: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
     if state:
         yield "state", ", ".join(filter(None, kept))
     if log.get("lost"):
-        yield "log", f"{_text(log['lost'])} lines lost"
+        yield "log", f"{many(_text(log['lost']), 'line')} lost"
 
 
 def _tables(status: Mapping[str, Any], now: float) -> Iterable[Table]:
@@ -164,6 +178,18 @@ def _tables(status: Mapping[str, Any], now: float) -> Iterable[Table]:
     yield table(
         "Bans", "bans", {"who": of("key"), "for": of("limit"), "until": lambda row: _clock(row.get("until"), now)}
     )
+    held = table(
+        "Slowed or sent away",
+        "standing",
+        {
+            "who": of("key"),
+            "step": step,
+            "for": of("limit"),
+            "until": lambda row: _clock(row.get("until"), now),
+        },
+    )
+    total = int(min(_number(status.get("standing_total")), MOST))
+    yield Table(held.title, held.columns, held.rows, max(held.more, total - len(held.rows)))
     yield table(
         "Incidents",
         "incidents",
@@ -174,7 +200,7 @@ def _tables(status: Mapping[str, Any], now: float) -> Iterable[Table]:
             "state": lambda row: "open" if row.get("closed") is None else "closed",
             "last": ago("last"),
             "deeds": lambda row: ", ".join(
-                f"{_text(n)} {_text(kind)}" for kind, n in _mapping(row.get("deeds")).items()
+                deeds(_text(n), _text(kind)) for kind, n in _mapping(row.get("deeds")).items()
             ),
             "tried": lambda row: ", ".join(map(_text, _list(row.get("names"))[:5])),
         },
@@ -194,6 +220,18 @@ def _tables(status: Mapping[str, Any], now: float) -> Iterable[Table]:
             "backend": of("backend"),
         },
     )
+
+
+def step(row: Mapping[str, Any]) -> str:
+    """Return what is done to somebody, a row of `bans` or of `standing`."""
+    match row.get("step", "ban"):
+        case "ban":
+            return "banned"
+        case "close":
+            return "sent away"
+        case "delay":
+            return f"each command waits {_text(row.get('seconds'))} s"
+    return _text(row.get("step"))
 
 
 # -- words -----------------------------------------------------------------------------------------

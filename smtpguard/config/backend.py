@@ -56,7 +56,8 @@ class Health(Section):
     timeout: Seconds = Field(
         30.0,
         description="for the connection and the banner, in a check, and in a client's session as long as another "
-        "backend is left to be tried; a server that looks names up before it greets must get so much",
+        "backend is left to be tried, or `timeouts.banner` if that is shorter; a server that looks names up before it "
+        "greets must get so much",
     )
     rise: int = Field(
         1,

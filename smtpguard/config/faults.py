@@ -20,14 +20,15 @@ class Fault:
 
     file: str
     line: int
-    """1-based."""
+    """1-based; 0 if it is about no place in the file, as where there is no file."""
     column: int
     """1-based."""
     text: str
     warning: bool = False
 
     def __str__(self) -> str:
-        return printable(f"{self.file}:{self.line}:{self.column}: {'warning: ' if self.warning else ''}{self.text}")
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return printable(f"{place}: {'warning: ' if self.warning else ''}{self.text}")
 
 
 def printable(text: str) -> str:
@@ -38,9 +39,11 @@ def printable(text: str) -> str:
 class Faulty(Exception):
     """A file cannot be used."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], unread: OSError | None = None) -> None:
+        """`unread` is why a file that is named could not be read, which is among the faults, too."""
         super().__init__("\n".join(map(str, faults)))
         self.faults = faults
+        self.unread = unread
 
 
 WORDS_SEARCHED: Final = 200

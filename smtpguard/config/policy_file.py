@@ -61,14 +61,12 @@ class PolicyFile:
     rules: int
     warnings: tuple[Fault, ...]
     digest: str = ""
-    """SHA-256 of the file, in hexadecimal digits; empty for a policy that was in none."""
+    """SHA-256 of the file, in hexadecimal digits, and of the domains that `relay_domains` has from files."""
 
     @property
     def version(self) -> str:
-        """A short name for exactly this content of this file."""
-        return hashlib.sha256(f"{self.digest} {self.path}".encode("utf-8", "surrogateescape")).hexdigest()[
-            :VERSION_DIGITS
-        ]
+        """A short name for exactly this content, wherever it lies."""
+        return hashlib.sha256(self.digest.encode("ascii")).hexdigest()[:VERSION_DIGITS]
 
     def faults_with(self, listeners: Iterable[str]) -> list[Fault]:
         """Return what is wrong with the policy under settings with these listeners."""
@@ -123,7 +121,7 @@ def build(document: Document) -> PolicyFile:
     model, faults = validate(PolicyModel, document)
     checks = CrossChecks(document)
     faults = [*document.faults, *faults, *checks.faults()]
-    relaying, found = _relaying(relay_section(document.data), document.places)
+    relaying, listed, found = _relaying(relay_section(document.data), document.places)
     faults += found
     errors = sorted({fault for fault in faults if not fault.warning})
     if errors or model is None:
@@ -138,13 +136,17 @@ def build(document: Document) -> PolicyFile:
         for place, name in enumerate(rule.listener or ())
     )
     warnings = tuple(sorted(fault for fault in faults if fault.warning))
-    return PolicyFile(places.file, policy, tests, listeners, count, warnings, document.digest)
+    digest = f"{document.digest} {listed}" if listed else document.digest
+    return PolicyFile(places.file, policy, tests, listeners, count, warnings, digest)
 
 
-def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None, list[Fault]]:
-    """Read the files that `relay_domains` names, which are looked for beside the policy."""
+def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None, str, list[Fault]]:
+    """Read the files that `relay_domains` names, which are looked for beside the policy.
+
+    Beside faults, return the domains, and a digest of those that are in files; empty if none are.
+    """
     if given is None:
-        return None, []
+        return None, "", []
     domains, faults = list(given.domains), list[Fault]()
     kinds = (
         ("files", given.files, relay_files.read_relay_domains),
@@ -164,7 +166,9 @@ def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None
     if not domains and not any(not fault.warning for fault in faults):
         faults.append(places.fault(("relay_domains",), "relay_domains: no domain: outsiders could send no mail at all"))
     line, _ = places.of(("relay_domains",))
-    return Relaying(RelayDomains(domains), f"{places.file}:{line} relay_domains"), faults
+    in_files = "\n".join(sorted({*domains[len(given.domains) :]}))
+    listed = hashlib.sha256(in_files.encode("utf-8")).hexdigest() if in_files else ""
+    return Relaying(RelayDomains(domains), f"{places.file}:{line} relay_domains"), listed, faults
 
 
 def _policy(

@@ -214,6 +214,11 @@ class Settings(Section):
             chunking=self.backend.chunking == "forward",
         )
 
+    @property
+    def greeting_seconds(self) -> float:
+        """How long one of several backends may take to greet: a client is served no later than by either of both."""
+        return min(self.backend.health.timeout, self.timeouts.banner)
+
     def listener(self, name: str) -> Listener | None:
         """Return the listener of that name, the first one for an empty name, or None."""
         return next((one for one in self.listen if name in ("", one.label)), None)

@@ -73,6 +73,10 @@ class Places:
         """Return line and column of the value at `path`, or of the nearest one around it."""
         return self._walk(path, key=False)
 
+    def has(self, key: str) -> bool:
+        """True if the file has this key at its top."""
+        return isinstance(self.root, _Spot) and key in self.root.entries
+
     def fault(self, path: Path_, text: str, *, key: bool = False, warning: bool = False) -> Fault:
         line, column = self._walk(path, key=key)
         return Fault(self.file, line, column, text, warning)

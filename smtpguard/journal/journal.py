@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from ..policy.networks import Peer
 from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
@@ -35,6 +35,10 @@ LONGEST_JSON: Final = 3_800
 LONGEST_VALUES: Final[tuple[int, ...]] = (1_000, 240)
 """Characters of each text in an object that would be longer, and in one that still would be."""
 
+OF_ONE_PROCESS: Final = frozenset({"internal", "log"})
+"""Events of the service that belong to the process which has them, and are written by it whatever happens to it: a
+fault of our own, and of its own outlets."""
+
 FindName = Callable[[Peer, Callable[[str | None], None]], None]
 """Looks for a client's name and calls back once, at once or later."""
 
@@ -44,6 +48,15 @@ class Sink(Protocol):
 
     def write(self, priority: int, text: str) -> None:
         """Write one line; never raises."""
+
+
+class Say(Protocol):
+    """Writes about the service itself: `Journal.service`, or what passes it on."""
+
+    def __call__(
+        self, text: str, priority: int, event: str = "service", fields: dict[str, Any] | None = None, /
+    ) -> None:
+        """Write one line."""
 
 
 def no_names(_peer: Peer, found: Callable[[str | None], None]) -> None:
@@ -65,7 +78,7 @@ class Journal:
         self.level = level
         self.style = style
         self.find_name = find_name
-        self.service_elsewhere: Callable[[str, int], bool] | None = None
+        self.service_elsewhere: Callable[[str, int, str, dict[str, Any] | None], bool] | None = None
         """Passes what is about the service on to who writes it for several processes; False if that cannot be."""
         self.call_later: Callable[[float, Callable[[], None]], object] | None = None
         """Sees to it that what a sink did not take is tried again though nothing more is written; of a reactor."""
@@ -98,12 +111,18 @@ class Journal:
     def session(self, session_id: str, peer: Peer) -> SessionJournal:
         return SessionJournal(self, session_id, peer)
 
-    def service(self, text: str, priority: int = syslog.LOG_INFO, event: str = "service") -> None:
-        """Write about the service itself; always written."""
-        # A fault of our own ("internal") belongs to one process, and has to be written whatever happens to it.
-        if event == "service" and self.service_elsewhere is not None and self.service_elsewhere(text, priority):
+    def service(
+        self,
+        text: str,
+        priority: int = syslog.LOG_INFO,
+        event: str = "service",
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        """Write about the service itself, or what it does with a client; always written.  `fields` are for JSON."""
+        elsewhere = self.service_elsewhere
+        if event not in OF_ONE_PROCESS and elsewhere is not None and elsewhere(text, priority, event, fields):
             return
-        self.write(Line(Level.SERVICE, priority, event, text))
+        self.write(Line(Level.SERVICE, priority, event, text, lambda: fields or {}))
 
     def flush(self) -> None:
         """Write what still waits for a name, without it."""

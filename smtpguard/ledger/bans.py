@@ -10,8 +10,9 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
+from .lifting import concerned
 from .measures import Hardness, Measure
-from .sources import holds, written
+from .sources import written
 
 BANS: Final = 10_000
 """Bans at once; of more, those that end first make room."""
@@ -48,12 +49,12 @@ class Bans:
         return gone
 
     def lift(self, text: str) -> list[str]:
-        """End the bans of a key, or of an address and of the prefixes that hold it; return their keys."""
+        """End the bans of an address and of the prefixes that hold it, or of all in a prefix; return their keys."""
         try:
             wanted = written(text)
         except ValueError:
             return []
-        gone = [key for key in self._bans if key == wanted or ("/" not in wanted and holds(key, wanted))]
+        gone = concerned(wanted, self._bans)
         for key in gone:
             del self._bans[key]
         return gone

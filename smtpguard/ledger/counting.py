@@ -46,6 +46,10 @@ class Counting:
         self._limits = rules.limits
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._count_of = count_of or self._ask
+        self._comers: dict[str, tuple[Limit, Window, Window]] = {
+            one.name: (one, Window(one), Window(one, "away/")) for one in self._limits.all if _has_ban_behind_close(one)
+        }
+        """By the names of limits: what is counted, and the window of those who come although they are sent away."""
         self._windows: dict[str, tuple[tuple[Limit, Window], ...]] = {}
         self._windows = {
             kind: tuple((one, Window(one)) for one in self._limits.all if one.counts == kind)
@@ -80,6 +84,24 @@ class Counting:
                 found.append(self._measure(limit, key, count, now))
         return found
 
+    def came_again(self, sent_away: Measure, peer: Peer, now: float) -> tuple[Measure, int] | None:
+        """Count a connection of a client that is sent away; return the ban that follows, and for how many of them.
+
+        These count beside what was done, and towards a ban alone: they must not bring the `close` back, or make it
+        longer, or a mail program that goes on trying would never be let in again.
+        """
+        found = self._comers.get(sent_away.limit)
+        if found is None or found[0].except_bits & self._networks.classify(peer):
+            return None
+        limit, window, away = found
+        self._limiter.hit(away, sent_away.key)
+        came = self._count_of(sent_away.key, away)
+        count = self._count_of(sent_away.key, window) + came
+        step = limit.step_for(count)
+        if step is None or step.hardness is not Hardness.BAN:
+            return None
+        return measure(limit, step, sent_away.key, count, now), came
+
     def room(self, kind: str, peer: Peer) -> int:
         """Return how many more deeds of a kind lead to nothing, for a client that has just been counted."""
         counted = self._windows.get(kind)
@@ -111,6 +133,8 @@ class Counting:
         for counted in self._windows.values():
             for _, window in counted:
                 self._limiter.clear(window, key)
+        for _, _, away in self._comers.values():
+            self._limiter.clear(away, key)
 
     def _ask(self, key: str, window: Window) -> int:
         return UNLIMITED - self._limiter.get_window_stats(window, key).remaining
@@ -121,14 +145,20 @@ class Window(RateLimitItemPerSecond):
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, what: str = "") -> None:
+        """`what` is empty for what the limit counts."""
         seconds = limit.rate.seconds if limit.rate is not None else 1
         super().__init__(UNLIMITED, seconds)
         # Not with the amount: a limit that is raised has counted what it has counted.
-        self._prefix = f"{limit.name}/{seconds}/"
+        self._prefix = f"{limit.name}/{seconds}/{what}"
 
     def key_for(self, *identifiers: bytes | str | float) -> str:
         return f"{self._prefix}{identifiers[0]!s}"
+
+
+def _has_ban_behind_close(limit: Limit) -> bool:
+    kinds = [step.hardness for step in limit.steps]
+    return limit.rate is not None and Hardness.CLOSE in kinds and Hardness.BAN in kinds
 
 
 def in_memory(rules: Rules, windows: Windows) -> Counting:

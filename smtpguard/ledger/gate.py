@@ -8,21 +8,25 @@ two empty tables.
 
 from __future__ import annotations
 
-import syslog
+import heapq
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ..journal.journal import Say
 from ..policy.limits import PARALLEL, By, Hardness, Limit, Prefixes
 from ..policy.networks import Peer
+from .bans import BANS
 from .counting import Rules, in_memory, key_of, keys_of
 from .deeds import Kind
 from .measures import Measure
 from .standing import Standing
-from .steps import LineBudget, begun, crowded, ended
+from .steps import LineBudget, begun, begun_by_coming, crowded, ended, let_off
 from .windows import Windows
 
 CROWD_SECONDS: Final = 60.0
 """Between two lines of a client that has too many sessions at once."""
+PATIENT_SECONDS: Final = 60.0
+"""Who is sent away, and waits for so long before it comes again, is no nuisance: mail programs try again then."""
 CROWDS: Final = 1000
 """Clients that such lines are kept apart for."""
 
@@ -33,7 +37,7 @@ AtOnce = Callable[[Peer, By], int]
 class Gate:
     """Of one process."""
 
-    def __init__(self, rules: Rules, say: Callable[[str, int], None], at_once: AtOnce) -> None:
+    def __init__(self, rules: Rules, say: Say, at_once: AtOnce) -> None:
         """`say` writes a line about the service into the log."""
         self._now = 0.0
         self._windows = Windows(self._time)
@@ -41,8 +45,8 @@ class Gate:
         self._standing = Standing()
         self._at_once = at_once
         self._lines = LineBudget(say)
-        self._turned_away: dict[str, int] = {}
-        """By the keys that something stands against."""
+        self._turned_away: dict[str, tuple[int, float]] = {}
+        """By the keys that something stands against: how many, and when the last one was."""
         self._crowds: dict[tuple[str, str], tuple[float, int]] = {}
         """By limit and key: when the next line may be said, and how many were turned away since the last one."""
         self._evicted = 0
@@ -90,8 +94,7 @@ class Gate:
         self._now = now
         standing = self._away(peer, now)
         if standing is not None:
-            self._turned_away[standing.key] = self._turned_away.get(standing.key, 0) + 1
-            return standing, []
+            return self._turn_away(standing, peer, now)
         fresh = self.did(Kind.CONNECTION, peer, 1, now)
         for limit in self._counting.applying(peer):
             if limit.counts != PARALLEL:
@@ -106,6 +109,20 @@ class Gate:
                 self._crowd(measure, now)
                 return measure, fresh
         return self._away(peer, now) if fresh else None, fresh
+
+    def _turn_away(self, standing: Measure, peer: Peer, now: float) -> tuple[Measure, list[Measure]]:
+        """Note that a client comes that is sent away: who keeps hammering comes to the ban behind a `close`."""
+        count, last = self._turned_away.get(standing.key, (0, standing.since))
+        self._turned_away[standing.key] = count + 1, now
+        if standing.hardness is not Hardness.CLOSE or now - last >= PATIENT_SECONDS:
+            return standing, []
+        found = self._counting.came_again(standing, peer, now)
+        if found is None or not self._standing.add(found[0]):
+            return standing, []
+        ban, came = found
+        self.crossed(ban.limit, ban.hardness.value)
+        self._lines.say(begun_by_coming(ban, came, now), now)
+        return ban, [ban]
 
     def did(self, kind: Kind, peer: Peer, times: int, now: float) -> list[Measure]:
         """Count what a client did; return the measures that are new."""
@@ -133,7 +150,7 @@ class Gate:
         for measure in fresh:
             self.crossed(measure.limit, measure.hardness.value)
             limit = next(one for one in self._counting.limits.all if one.name == measure.limit)
-            self._lines.say(begun(measure, what, limit.rate, now), syslog.LOG_NOTICE, now)
+            self._lines.say(begun(measure, what, limit.rate, now), now)
         return fresh
 
     def _crowd(self, measure: Measure, now: float) -> None:
@@ -143,7 +160,7 @@ class Gate:
             if len(self._crowds) >= CROWDS:
                 return
             self.crossed(measure.limit, measure.hardness.value)
-            self._lines.say(begun(measure, PARALLEL, None, now), syslog.LOG_NOTICE, now)
+            self._lines.say(begun(measure, PARALLEL, None, now), now)
             self._crowds[name] = now + CROWD_SECONDS, 0
         else:
             self._crowds[name] = until, count + 1
@@ -169,23 +186,35 @@ class Gate:
         self._windows.sweep()
         over = self._standing.expire(now)
         for measure in over:
-            if measure.hardness is not Hardness.DELAY:
-                count = self._turned_away.pop(measure.key, 0)
-                self._lines.say(ended(measure, count), syslog.LOG_INFO, now)
+            if measure.hardness is Hardness.DELAY or self._is_away(measure.key):
+                continue  # it is not sent away, or still is
+            count, _ = self._turned_away.pop(measure.key, (0, 0.0))
+            self._lines.say(ended(measure, count), now)
         for name, (until, count) in list(self._crowds.items()):
             if until <= now:
                 del self._crowds[name]
                 if count:
-                    self._lines.say(crowded(*name, count, CROWD_SECONDS), syslog.LOG_INFO, now)
+                    self._lines.say(crowded(*name, count, CROWD_SECONDS), now)
         evicted = self._standing.evicted
         if evicted > self._evicted:
-            text = f"limits: {evicted - self._evicted} clients were let off early: too many are sent away at once"
-            self._lines.say(text, syslog.LOG_WARNING, now)
+            self._lines.say(let_off(evicted - self._evicted), now)
             self._evicted = evicted
             for key in [key for key in self._turned_away if not self._standing.of(key)]:
                 del self._turned_away[key]
         self._lines.tick(now)
         return over
+
+    def _is_away(self, key: str) -> bool:
+        return any(one.hardness is not Hardness.DELAY for one in self._standing.of(key))
+
+    def held(self, most: int) -> tuple[list[Measure], int]:
+        """Return what slows or sends away who is not banned, the hardest and newest, and of how many clients."""
+        return self._standing.held(most)
+
+    def bans(self, now: float) -> list[Measure]:
+        """Return the bans that stand, BANS at most: those that end last."""
+        bans = [one for one in self._standing.all() if one.hardness is Hardness.BAN and one.until > now]
+        return heapq.nlargest(BANS, bans, key=lambda one: one.until)
 
     @property
     def standing(self) -> dict[str, int]:

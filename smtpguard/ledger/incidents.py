@@ -106,16 +106,29 @@ class Incidents:
         """Note that a limit was crossed."""
         if measure.hardness is Hardness.DELAY:
             return
-        address, slash, _ = measure.key.partition("/")
-        key = prefix_of(address, *self.prefixes)
-        if slash and key != measure.key:
-            key = measure.key  # of a limit that counts by a wider prefix
+        address = measure.key.partition("/")[0]
+        key = self._source_of(measure.key)
         incident = self._open.get(key)
         if incident is not None:
             incident.measured(measure)
             self._changed(incident, Event.WENT_ON)
         elif measure.limit != OPERATOR:
             self._begin(key, address, self.watched.pop(key), measure, now)
+
+    def lifted(self, keys: Iterable[str], standing: Iterable[str]) -> None:
+        """Note that bans were lifted; `standing` are those that stand still."""
+        still = set(map(self._source_of, standing))
+        for key in keys:
+            incident = self._open.get(self._source_of(key))
+            if incident is not None and incident.banned and incident.key not in still:
+                incident.banned = False
+                self._changed(incident, Event.WENT_ON)
+
+    def _source_of(self, key: str) -> str:
+        """Return the source that a measure's key belongs to."""
+        address, slash, _ = key.partition("/")
+        source = prefix_of(address, *self.prefixes)
+        return key if slash and source != key else source  # a limit may count by a wider prefix
 
     def tick(self, now: float) -> None:
         """Close what has been quiet, and forget what was not enough."""

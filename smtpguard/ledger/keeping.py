@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from ..journal.journal import Say
 from .measures import Measure
 from .reading import Kept
 from .store import Changes, Store, Unusable
@@ -26,8 +27,6 @@ BANS_CHANGED: Final = 20_000
 
 InLoop = Callable[[Callable[[], None]], object]
 """Has something done in the event loop; may be called in any thread (IReactorFromThreads.callFromThread)."""
-Say = Callable[[str, int], None]
-"""Writes a line about the service, with its priority in syslog."""
 
 
 class Keeping:

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import syslog
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 from ..config.incidents import Hook as HookSettings
 from ..config.incidents import IncidentSettings
 from ..config.state import State
-from . import sayings
+from ..journal.journal import Say
+from ..journal.lines import Line
+from . import lifting, sayings
 from .bans import Bans
 from .hook import Hook
 from .incident import Incident
 from .incidents import Event, Incidents
-from .keeping import InLoop, Keeping, Say
+from .keeping import InLoop, Keeping
 from .measures import Hardness, Measure
 from .reading import RECENT, Kept
 from .reports import Orders, Report
 from .sources import written
+from .standing import Standing
 from .steps import LineBudget, Said, ordered
 from .store import Store
 from .thread import WorkThread
@@ -43,6 +46,10 @@ HELD_SECONDS: Final = 5.0
 """Reports wait at the start until the file has been read, so many for so long."""
 ORDERED: Final = 200
 """Measures in one message to the processes that serve, about 25 kB: a message between processes has a length."""
+LET_OFF: Final = 1000
+"""Keys of which it is remembered that they were let off; a process that has not heard of it may still tell of a ban."""
+SLOWED: Final = 10_000
+"""Clients that are slowed or sent away, who are known so that it can be said whether one was let off; some 5 MB."""
 LAST_SECONDS: Final = 3.0
 """For the file and Redis, when the service ends."""
 PREFIXES: Final = (32, 64)
@@ -68,13 +75,15 @@ class Ledger:
         `partner` counts for several processes or guards; without one each process that serves counts by itself.
         """
         self._clock = clock
-        self._order = order
+        self._pass_on = order
         self._in_loop = in_loop
         self._say = say
         self._bans = Bans()
+        self._slowed = Standing(SLOWED)
         self._incidents = Incidents(incidents.quiet, self._changed, prefixes)
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)  # closed; the oldest one first
         self._touched: dict[int, Incident] = {}  # not yet written
+        self._let_off: dict[str, float] = {}  # when, by keys
         self._opened = 0
         self._said = Said()
         self.crossed: Callable[[str, str], None] = lambda _limit, _step: None
@@ -129,13 +138,15 @@ class Ledger:
             self._held.append(report)
             return
         now = self._clock()
-        for measure in report.measures:
-            self._said.news(measure, now)  # it has said so itself
-            self._follows(measure, now, ours=True)
-        for deed in report.deeds:
+        for deed in report.deeds:  # first, since they say what an incident is that begins with a measure
             self._incidents.did(deed, now)
             if self._together is not None:
                 self._together.did(deed)
+        for measure in report.measures:
+            self._said.news(measure, now)  # it has said so itself
+            self._is_slowed(measure, now)
+            self._follows(measure, now, ours=True)
+        self._recall(report.recalled, now)
 
     def tick(self) -> None:
         """Do what there is to do; once a second."""
@@ -146,30 +157,41 @@ class Ledger:
             self._incidents.tick(now)
             for key in self._bans.expire(now):
                 self._ended(key)
+        self._slowed.expire(now)
         self._write(WRITTEN_A_TICK)
         if self._keeping is not None:
             self._keeping.tick(now)
         if self._together is not None:
             self._together.tick(now)
 
-    def lift(self, text: str) -> bool:
-        """Let off an address, or a prefix; False if there was no ban against it."""
+    def lift(self, text: str, held: Iterable[str] = ()) -> list[str]:
+        """Let off an address, or all in a prefix; return whom something stood against, at most lifting.LIFTED.
+
+        `held` are keys of clients that processes have told to be slowed or sent away.
+        """
         try:
             wanted = written(text)
         except ValueError:  # it may be anything
-            return False
-        keys = self._bans.lift(wanted)
-        for key in keys:
+            return []
+        bans = self._bans.lift(wanted)
+        for key in bans:
             self._ended(key)
-        # Gates may know of more than bans, and whoever counts for all begins anew.
-        every = (*keys, *({wanted} - {*keys}))
+        self._incidents.lifted(bans, [one.key for one in self._bans])
+        known = {**dict.fromkeys(self._slowed.keys()), **dict.fromkeys(held)}
+        others = [key for key in lifting.concerned(wanted, known) if key not in bans][: lifting.LIFTED - len(bans)]
+        for key in (*bans, *others):
+            self._slowed.lift(key)
+        # Gates may know of more, and whoever counts for all begins anew.
+        gone = [*bans, *others]
+        every = [*gone, *({wanted} - {*gone})]
         if self._together is not None:
             for key in every:
                 self._together.ban(key, None)
-        self._order(Orders(lifted=every))
-        if keys:
-            self._say(f"ban lifted: {', '.join(keys)}", syslog.LOG_NOTICE)
-        return bool(keys)
+        for orders in _orders((), every):
+            self._order(orders)
+        for line in lifting.lines(wanted, bans, others):
+            self._say(line, syslog.LOG_NOTICE)
+        return gone
 
     @property
     def opened(self) -> int:
@@ -181,6 +203,11 @@ class Ledger:
     def bans(self) -> list[dict[str, Any]]:
         """Return the bans that stand, the newest first."""
         return self._bans.rows()
+
+    @property
+    def knows(self) -> bool:
+        """True once the file was read, or was waited for long enough."""
+        return self._held is None
 
     def standing(self) -> list[Orders]:
         """Return what a process that begins to serve has to know."""
@@ -222,12 +249,15 @@ class Ledger:
             return
         if event is Event.OPENED:
             self._opened += 1
-            self._say(sayings.opened(incident), syslog.LOG_WARNING)
+            self._write_line(sayings.opened(incident))
         else:
             self._recent.append(incident.to_dict())
-            self._say(sayings.closed(incident), syslog.LOG_NOTICE)
+            self._write_line(sayings.closed(incident))
         if self._hook is not None:
             self._hook.tell(event.value, incident.to_dict())
+
+    def _write_line(self, line: Line) -> None:
+        self._say(line.text, line.priority, line.event, line.fields)
 
     def _write(self, most: int) -> None:
         for number in list(self._touched)[:most]:
@@ -253,6 +283,36 @@ class Ledger:
         if ours and self._together is not None:
             self._together.ban(measure.key, measure)
         self._order(Orders((measure,)))
+
+    def _recall(self, bans: Sequence[Measure], now: float) -> None:
+        """Take bans that stand with a process, and are no news there: a ledger before this one had them kept."""
+        news = []
+        for ban in bans:
+            if ban.since <= self._let_off.get(ban.key, float("-inf")):  # told before it heard of that
+                continue
+            gone = self._bans.add(ban, now)
+            if gone is None:
+                continue
+            for key in gone:
+                self._ended(key)
+            if self._keeping is not None:
+                self._keeping.ban(ban.key, ban)
+            news.append(ban)
+        for orders in _orders(news):
+            self._order(orders)
+
+    def _order(self, orders: Orders) -> None:
+        now = self._clock()
+        for key in orders.lifted:
+            self._let_off.pop(key, None)
+            self._let_off[key] = now
+            if len(self._let_off) > LET_OFF:
+                del self._let_off[next(iter(self._let_off))]
+        self._pass_on(orders)
+
+    def _is_slowed(self, measure: Measure, now: float) -> None:
+        if measure.hardness is not Hardness.BAN and measure.until > now:
+            self._slowed.add(measure)
 
     def _ended(self, key: str) -> None:
         if self._keeping is not None:
@@ -299,13 +359,17 @@ class Ledger:
         now = self._clock()
         for measure in heard.measures:
             if self._said.news(measure, now):
-                self._lines.say(ordered(measure, now), syslog.LOG_NOTICE, now)
+                self._lines.say(ordered(measure, now), now)
                 self.crossed(measure.limit, measure.hardness.value)
+            self._is_slowed(measure, now)
             self._follows(measure, now, ours=False)
         others = tuple(one for one in heard.measures if one.hardness is not Hardness.BAN)
         for key in heard.lifted:
             self._bans.end(key)
+            self._slowed.lift(key)
             self._ended(key)
+        if heard.lifted:
+            self._incidents.lifted(heard.lifted, [one.key for one in self._bans])
         for orders in _orders(others, heard.lifted):
             self._order(orders)
 

@@ -18,6 +18,8 @@ REPORT_SECONDS: Final = 1.0
 """Between reports; deeds go at once where a limit needs them (smtpguard.ledger.gate)."""
 DEEDS_A_REPORT: Final = 100
 """More go with the next one: a message between processes has a length."""
+HELD_SHOWN: Final = 100
+"""Clients that a report names as slowed or sent away, the hardest and newest measures; about 15 kB."""
 LIVE_SESSIONS: Final = 100
 """Sessions that a report describes, the longest ones; a table of more is nobody's to read."""
 
@@ -61,13 +63,23 @@ class Report:
     """What the relay check says is to be done with clients (smtpguard.net.relay_watch.Standing)."""
     standing: dict[str, int] = Factory(dict)
     """How many measures stand here, by the name of their limit."""
+    held: tuple[Measure, ...] = ()
+    """Of clients that are slowed or sent away here, and not banned: HELD_SHOWN at most."""
+    held_total: int = 0
+    """How many such clients there are."""
+    fits: int | None = None
+    """For how many sessions there are descriptors here, if that is known."""
+    recalled: tuple[Measure, ...] = ()
+    """Bans that stand here, told to an office that has asked for them (Orders.asked_by)."""
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""
         live = [[s.id, s.address, s.listener, s.seconds, s.state, s.backend, s.tls, s.commands] for s in self.live]
         deeds = [deed.as_row() for deed in self.deeds]
         measures = [one.as_row() for one in self.measures]
-        about = [self.closed_because, self.lost, measures, self.relay_check, self.standing]
+        held = [one.as_row() for one in self.held]
+        about = [self.closed_because, self.lost, measures, self.relay_check, self.standing, held]
+        about += [[one.as_row() for one in self.recalled], self.held_total, self.fits]
         row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, *about]
         return json.dumps(row, separators=(",", ":")).encode("ascii")
 
@@ -75,6 +87,7 @@ class Report:
     def from_json(octets: bytes) -> Report:
         """Read it back; raises ValueError or TypeError on anything else."""
         worker, deeds, counts, sessions, live, backends, closed_because, lost, measures, *rest = json.loads(octets)
+        relay_check, standing, held, recalled, held_total, fits = rest
         return Report(
             worker,
             tuple(map(Deed.from_row, deeds)),
@@ -85,7 +98,12 @@ class Report:
             closed_because,
             lost,
             tuple(map(Measure.from_row, measures)),
-            *rest,
+            relay_check,
+            standing,
+            tuple(map(Measure.from_row, held)),
+            held_total,
+            fits,
+            tuple(map(Measure.from_row, recalled)),
         )
 
 
@@ -96,6 +114,10 @@ class Orders:
     measures: tuple[Measure, ...] = ()
     lifted: tuple[str, ...] = ()
     """Keys."""
+    asked_by: int = 0
+    """If not 0: an office that wants to be told, once, of the bans that stand with whoever reads this."""
+    complete: bool = False
+    """With this one, all bans have been told that the office knows."""
 
     def forms(self, longest: int) -> Iterator[bytes]:
         """Yield the form that goes from process to process, in as many parts as are no longer: names may be long."""
@@ -104,15 +126,16 @@ class Orders:
             yield octets
             return
         measures, lifted = len(self.measures) // 2, len(self.lifted) // 2
-        yield from Orders(self.measures[:measures], self.lifted[:lifted]).forms(longest)
-        yield from Orders(self.measures[measures:], self.lifted[lifted:]).forms(longest)
+        yield from Orders(self.measures[:measures], self.lifted[:lifted], self.asked_by).forms(longest)
+        yield from Orders(self.measures[measures:], self.lifted[lifted:], complete=self.complete).forms(longest)
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""
-        return json.dumps([[one.as_row() for one in self.measures], self.lifted], separators=(",", ":")).encode("ascii")
+        row = [[one.as_row() for one in self.measures], self.lifted, self.asked_by, self.complete]
+        return json.dumps(row, separators=(",", ":")).encode("ascii")
 
     @staticmethod
     def from_json(octets: bytes) -> Orders:
         """Read it back; raises ValueError or TypeError on anything else."""
-        measures, lifted = json.loads(octets)
-        return Orders(tuple(map(Measure.from_row, measures)), tuple(lifted))
+        measures, lifted, *rest = json.loads(octets)
+        return Orders(tuple(map(Measure.from_row, measures)), tuple(lifted), *rest)

@@ -5,35 +5,44 @@ Contract: pure.  The source stands first; what a client chose stands last, and w
 
 from __future__ import annotations
 
+import syslog
 from datetime import UTC, datetime
 from typing import Final
 
+from ..journal.lines import Level, Line
 from .incident import Incident
 from .suspicion import FLOODER
+from .words import deeds, many
 
 NAMES_SAID: Final = 8
 """Names in a line."""
-_ONE: Final = {
-    "connections": "connection", "commands": "command", "probes": "probe", "malformed": "malformed line",
-    "recipients": "refused recipient", "auth": "refused AUTH", "slow": "slow session",
-}  # fmt: skip
-_MORE: Final = {
-    "connections": "connections", "commands": "commands", "probes": "probes", "malformed": "malformed lines",
-    "recipients": "refused recipients", "auth": "refused AUTHs", "slow": "slow sessions",
-}  # fmt: skip
 
 
-def opened(incident: Incident) -> str:
+def opened(incident: Incident) -> Line:
     """Return the line for one that begins."""
-    return f"incident {incident.id} opened: {incident.key}: {incident.verdict}, {_deeds(incident)}{_tried(incident)}"
+    return _line(incident, syslog.LOG_WARNING, "opened", _deeds(incident))
 
 
-def closed(incident: Incident) -> str:
+def closed(incident: Incident) -> Line:
     """Return the line for one that is over."""
-    sessions = _number(incident.sessions, "session", "sessions")
+    sessions = many(incident.sessions, "session")
     what = f"{_deeds(incident)} in {sessions} and {_time(incident.last - incident.opened)}"
     banned = ", banned" if incident.banned else ""
-    return f"incident {incident.id} closed: {incident.key}: {incident.verdict}, {what}{banned}{_tried(incident)}"
+    return _line(incident, syslog.LOG_NOTICE, "closed", f"{what}{banned}")
+
+
+def _line(incident: Incident, priority: int, state: str, what: str) -> Line:
+    text = f"incident {incident.id} {state}: {incident.key}: {incident.verdict}, {what}{_tried(incident)}"
+    fields = {
+        "client": incident.key,
+        "id": incident.id,
+        "state": state,
+        "verdict": incident.verdict,
+        "deeds": dict(incident.deeds),
+        "sessions": incident.sessions,
+        "banned": incident.banned,
+    }
+    return Line(Level.SERVICE, priority, "incident", text, lambda: fields)
 
 
 def moment(when: float) -> str:
@@ -44,7 +53,7 @@ def moment(when: float) -> str:
 def _deeds(incident: Incident) -> str:
     if not incident.deeds:
         return "a limit was crossed" if incident.verdict == FLOODER else "nothing counted"
-    return ", ".join(_number(number, _ONE[kind], _MORE[kind]) for kind, number in incident.deeds.items())
+    return ", ".join(deeds(number, kind) for kind, number in incident.deeds.items())
 
 
 def _tried(incident: Incident) -> str:
@@ -54,10 +63,6 @@ def _tried(incident: Incident) -> str:
     more = len(names) - NAMES_SAID + incident.names.more
     count = f" (and {more} more)" if more > 0 and len(names) > NAMES_SAID else ""
     return f"; names{count}: {', '.join(names[:NAMES_SAID])}"
-
-
-def _number(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
 
 
 def _time(seconds: float) -> str:

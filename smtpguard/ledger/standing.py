@@ -83,6 +83,26 @@ class Standing:
         """Return all of them."""
         return [measure for of_key in self._of.values() for measure in of_key.values()]
 
+    def held(self, most: int) -> tuple[list[Measure], int]:
+        """Return what counts against each key that is not banned, the hardest and newest ones; and how many."""
+        closes: list[Measure] = []
+        delays: list[Measure] = []
+        for of_key in self._of.values():
+            if Hardness.BAN in of_key:
+                continue
+            close = of_key.get(Hardness.CLOSE)
+            if close is not None:
+                closes.append(close)
+            else:
+                delays += of_key.values()
+        found = heapq.nlargest(most, closes, key=_since)
+        found += heapq.nlargest(most - len(found), delays, key=_since)
+        return found, len(closes) + len(delays)
+
+    def keys(self) -> list[str]:
+        """Return whom something stands against."""
+        return list(self._of)
+
     def lift(self, key: str) -> list[Measure]:
         """Let a key off, and return what stood against it."""
         return list(self._of.pop(key, {}).values())
@@ -123,6 +143,10 @@ class Standing:
             of_key.pop(measure.hardness, None)
             if not of_key:
                 del self._of[measure.key]
+
+
+def _since(measure: Measure) -> float:
+    return measure.since
 
 
 def _rank(measure: Measure) -> tuple[int, float, float]:

@@ -7,33 +7,46 @@ anywhere.  An attack from many addresses takes many steps: of more than LINES a 
 from __future__ import annotations
 
 import syslog
-from collections.abc import Callable
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
+from ..journal.journal import Say
+from ..journal.lines import Level, Line
 from ..policy.limits import Hardness, Rate, span
 from .measures import Measure
+from .words import deeds, many
 
 LINES: Final = 60
 """A minute."""
 MINUTE: Final = 60.0
 STEPS: Final = 5000
 """That are remembered as told."""
-_WORDS: Final = {
-    "parallel": "connections at once", "malformed": "malformed lines", "recipients": "refused recipients",
-    "auth": "refused AUTHs", "slow": "slow sessions",
-}  # fmt: skip
 
 
-def begun(measure: Measure, what: str, rate: Rate | None, now: float) -> str:
+def begun(measure: Measure, what: str, rate: Rate | None, now: float) -> Line:
     """Return the line for a measure that is new: `limit a: 192.0.2.7: 41 probes in 1 hour, sent away for 1 hour`."""
     within = f" in {span(rate.seconds)}" if rate is not None else ""
-    counted = f"{measure.count} {_WORDS.get(what, what)}{within}"
-    return f"limit {measure.limit}: {measure.key}: {counted}, {follows(measure, now)}"
+    counted = f"{deeds(measure.count, what)}{within}"
+    return _begun(measure, counted, what, now)
 
 
-def ordered(measure: Measure, now: float) -> str:
+def begun_by_coming(ban: Measure, came: int, now: float) -> Line:
+    """Return the line for a ban that was reached by coming again, `came` times, while sent away."""
+    return _begun(ban, f"{ban.count} in all with {many(came, 'connection')} turned away", "", now)
+
+
+def ordered(measure: Measure, now: float) -> Line:
     """Return the line for a measure that was decided for all processes or guards."""
-    return f"limit {measure.limit}: {measure.key}: {measure.count} in all, {follows(measure, now)}"
+    return _begun(measure, f"{measure.count} in all", "", now)
+
+
+def _begun(measure: Measure, counted: str, what: str, now: float) -> Line:
+    until = None
+    if measure.until > now:
+        until = datetime.fromtimestamp(measure.until, UTC).isoformat(timespec="milliseconds")
+    fields = {"count": measure.count, "what": what, "until": until}
+    text = f"{counted}, {follows(measure, now)}"
+    return _line(syslog.LOG_NOTICE, measure.limit, measure.key, "begun", measure.hardness, text, fields)
 
 
 def follows(measure: Measure, now: float) -> str:
@@ -48,15 +61,32 @@ def follows(measure: Measure, now: float) -> str:
     return f"sent away for {time}" if measure.until > now else "no more are let in"
 
 
-def ended(measure: Measure, count: int) -> str:
+def ended(measure: Measure, count: int) -> Line:
     """Return the line for a client that may come again."""
     was = "ban over" if measure.hardness is Hardness.BAN else "may come again"
-    return f"limit {measure.limit}: {measure.key}: {was}; {count} connections were turned away"
+    away = many(count, "connection was", "connections were")
+    text, fields = f"{was}; {away} turned away", {"turned_away": count}
+    return _line(syslog.LOG_INFO, measure.limit, measure.key, "ended", measure.hardness, text, fields)
 
 
-def crowded(limit: str, key: str, count: int, seconds: float) -> str:
+def crowded(limit: str, key: str, count: int, seconds: float) -> Line:
     """Return the line for a client that goes on having too many sessions at once."""
-    return f"limit {limit}: {key}: {count} more connections were turned away in {span(seconds)}"
+    away = many(count, "more connection was", "more connections were")
+    text, fields = f"{away} turned away in {span(seconds)}", {"turned_away": count}
+    return _line(syslog.LOG_INFO, limit, key, "goes on", Hardness.CLOSE, text, fields)
+
+
+def let_off(count: int) -> Line:
+    """Return the line for clients that made room for others."""
+    clients = many(count, "client was", "clients were")
+    text = f"limits: {clients} let off early: too many are sent away at once"
+    return Line(Level.SERVICE, syslog.LOG_WARNING, "service", text)
+
+
+def _line(priority: int, limit: str, key: str, state: str, step: Hardness, text: str, fields: dict[str, Any]) -> Line:
+    # What share/fail2ban looks for comes first, and in this order.
+    whole = {"client": key, "limit": limit, "state": state, "step": step.value, **fields}
+    return Line(Level.SERVICE, priority, "limit", f"limit {limit}: {key}: {text}", lambda: whole)
 
 
 class Said:
@@ -78,18 +108,18 @@ class Said:
 class LineBudget:
     """Says so many lines a minute, and of the others how many they were."""
 
-    def __init__(self, say: Callable[[str, int], None]) -> None:
+    def __init__(self, say: Say) -> None:
         self._say = say
         self._until = 0.0
         self._said = 0
         self._left_out = 0
 
-    def say(self, text: str, priority: int, now: float) -> None:
+    def say(self, line: Line, now: float) -> None:
         """Say a line, if there is room for it in this minute."""
         self.tick(now)
         if self._said < LINES:
             self._said += 1
-            self._say(text, priority)
+            self._say(line.text, line.priority, line.event, line.fields)
         else:
             self._left_out += 1
 
@@ -98,6 +128,7 @@ class LineBudget:
         if self._until - MINUTE <= now < self._until:  # unless the clock was set back
             return
         if self._left_out:
-            self._say(f"limits: {self._left_out} more lines were left out in a minute", syslog.LOG_WARNING)
+            lines = many(self._left_out, "more line was", "more lines were")
+            self._say(f"limits: {lines} left out in a minute", syslog.LOG_WARNING)
         self._until = now + MINUTE
         self._said = self._left_out = 0

@@ -6,6 +6,7 @@ what was said; of more, how many there were.  So a flood costs little here, and 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from ..journal.lines import printable, without_credentials
@@ -13,6 +14,7 @@ from ..smtp.effects import Authenticated, Judged, Note, RecipientRefused, Refuse
 from ..smtp.verbs import KNOWN_VERBS
 from ..smtp.verdict import Action
 from .deeds import Deed, Kind
+from .sources import prefix_of
 
 SAMPLES: Final = 10
 """Of one kind and address, told with their text between two calls of `take`."""
@@ -104,6 +106,19 @@ class Telling:
             self._more[key] = times
         else:
             self.lost += times
+
+    def take_of(self, keys: Collection[str], prefixes: tuple[int, int], now: float) -> list[Deed]:
+        """Return what there is of clients with these keys (smtpguard.ledger.measures), and leave the rest."""
+
+        def is_theirs(address: str) -> bool:
+            return address in keys or prefix_of(address, *prefixes) in keys
+
+        theirs = [deed for deed in self._deeds if is_theirs(deed.address)]
+        if theirs:
+            self._deeds = [deed for deed in self._deeds if not is_theirs(deed.address)]
+        for kind, address in [key for key in self._more if is_theirs(key[1])]:
+            theirs.append(Deed(kind, address, now, times=self._more.pop((kind, address))))
+        return theirs
 
     def take(self, now: float) -> list[Deed]:
         """Return what there is, and begin anew."""

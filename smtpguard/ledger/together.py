@@ -14,8 +14,9 @@ from typing import Final, Protocol
 
 from attrs import Factory, define, frozen
 
+from ..journal.journal import Say
 from .deeds import Deed
-from .keeping import InLoop, Say
+from .keeping import InLoop
 from .measures import Measure
 from .thread import WorkThread
 

@@ -146,7 +146,9 @@ INFO: Final = Metric(
 READY: Final = Metric("ready", Kind.GAUGE, "1 if clients are served.")
 STARTED: Final = Metric("start_time_seconds", Kind.GAUGE, "When the service started.")
 SESSIONS: Final = Metric("sessions_active", Kind.GAUGE, "Sessions now.")
-SESSIONS_LIMIT: Final = Metric("sessions_limit", Kind.GAUGE, "limits.sessions of the settings.")
+SESSIONS_LIMIT: Final = Metric(
+    "sessions_limit", Kind.GAUGE, "Sessions that there may be: limits.sessions, or what there are descriptors for."
+)
 PROCESSES: Final = Metric("processes", Kind.GAUGE, "Processes that serve.")
 POLICY_LOADED: Final = Metric("policy_loaded_timestamp_seconds", Kind.GAUGE, "When the policy in use was loaded.")
 POLICY_RULES: Final = Metric("policy_rules", Kind.GAUGE, "Rules of the policy in use.")

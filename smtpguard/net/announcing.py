@@ -10,6 +10,7 @@ from twisted.internet.address import IPv6Address, UNIXAddress
 
 from .. import __version__
 from ..journal.journal import Journal
+from ..ledger.words import many
 from .configuration import Configuration
 from .reloading import LastReload
 
@@ -26,7 +27,7 @@ def status(configuration: Configuration, sessions: int, shut: str | None, last: 
     """Return the status line; `shut` says why clients are turned away, if they are."""
     parts = [
         f"serving {', '.join(configuration.settings.backend.endpoints)} under policy {configuration.policy.version}",
-        "1 session" if sessions == 1 else f"{sessions} sessions",
+        many(sessions, "session"),
         *([f"clients get 421: {shut}"] if shut else []),
         *([last.refusal] if last is not None and last.refusal else []),
     ]
@@ -35,7 +36,12 @@ def status(configuration: Configuration, sessions: int, shut: str | None, last: 
 
 def announce_stop(journal: Journal, sessions: int) -> None:
     """Tell the log that the service takes no more clients."""
-    journal.service(f"stopping; {sessions} sessions")
+    journal.service(f"stopping; {many(sessions, 'session')}")
+
+
+def announce_end(journal: Journal) -> None:
+    """Tell the log that the last session has ended, and the service with it."""
+    journal.service("stopped")
 
 
 def cannot_listen(endpoint: str, error: Exception) -> tuple[str, int]:

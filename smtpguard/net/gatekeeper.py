@@ -1,9 +1,9 @@
 """The policy's limits at work: sessions are counted, slowed and sent away.
 
 Contract: an Observer (observing.py), and what a reception asks before it lets a client in (`enters`).  A session that
-has crossed a limit is held to what follows before its next command is read; the others of the same client in a later
-turn, all together, however many have crossed something meanwhile.  What clients did is told on once a second, bans at
-once.
+has crossed a limit is held to what follows before its next command is read, and so is any other of the same client that
+does something that counts; the rest of them in a later turn, all together, however many have crossed something
+meanwhile.  What clients did is told on once a second, bans at once, with what led to them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 
+from ..journal.journal import Say
 from ..ledger.deeds import Deed, Kind
 from ..ledger.gate import Gate
 from ..ledger.measures import Hardness, Measure
-from ..ledger.reports import Orders
+from ..ledger.reports import HELD_SHOWN, Orders
 from ..ledger.telling import Telling, deed_of, is_forwarded, kind_of
 from ..policy.limits import LONGEST_DELAY, PARALLEL, By, Limit, Prefixes
 from ..policy.networks import Peer
@@ -48,9 +49,9 @@ DOINGS: Final = 1000
 class Doing:
     """What one address does, within a second, that leads to nothing yet."""
 
-    __slots__ = ("free", "kind", "passed", "peer", "told")
+    __slots__ = ("changes", "free", "kind", "passed", "peer", "told")
 
-    def __init__(self, kind: Kind, peer: Peer, told: bool) -> None:
+    def __init__(self, kind: Kind, peer: Peer, told: bool, changes: int) -> None:
         self.kind = kind
         self.peer = peer
         self.told = told
@@ -58,6 +59,8 @@ class Doing:
         """More deeds that need no look."""
         self.passed = 0
         """That had none, and are to be counted."""
+        self.changes = changes
+        """How often something had begun to stand, or had ended, against anybody: what is free is so until the next."""
 
 
 class Guarded(Protocol):
@@ -80,7 +83,7 @@ class Gatekeeper:
         clock: Any,
         guarded: Guarded,
         policy: Policy,
-        say: Callable[[str, int], None],
+        say: Say,
         places: PrefixPlaces | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -95,14 +98,15 @@ class Gatekeeper:
         self._doings: dict[tuple[Kind, bool, str], Doing] = {}
         """By kind, whether it was allowed, and address."""
         self._measures: list[Measure] = []
+        self._changes = 0
         self._changed: set[str] = set()
         """The keys of clients whose sessions are to be looked at."""
         self._looking: IDelayedCall | None = None
         self._ticking: IDelayedCall | None = None
         self.tell: Callable[[Iterable[Deed]], None] = lambda _deeds: None
         """Told, once a second, what clients did."""
-        self.tell_measures: Callable[[Sequence[Measure]], None] = lambda _measures: None
-        """Told what has followed here: bans at once, all else once a second."""
+        self.tell_measures: Callable[[Sequence[Measure], Sequence[Deed]], None] = lambda _measures, _deeds: None
+        """Told what has followed here, bans at once, all else once a second, and what the same clients did before."""
 
     # -- its life ------------------------------------------------------------------------------------
 
@@ -137,6 +141,14 @@ class Gatekeeper:
     def standing(self) -> dict[str, int]:
         """Return how many measures stand, by the names of their limits."""
         return self._gate.standing
+
+    def held(self) -> tuple[list[Measure], int]:
+        """Return what slows or sends away who is not banned, as a report has it, and of how many clients."""
+        return self._gate.held(HELD_SHOWN)
+
+    def bans(self) -> list[Measure]:
+        """Return the bans that stand, whoever decided them."""
+        return self._gate.bans(self._now())
 
     # -- who comes -----------------------------------------------------------------------------------
 
@@ -188,7 +200,8 @@ class Gatekeeper:
             return
         forwarded = is_forwarded(note)
         doing = self._doings.get((kind, forwarded, peer.text))
-        if doing is not None and doing.free > 0:  # so that a flood that leads to nothing costs next to nothing
+        # So that a flood that leads to nothing costs next to nothing.
+        if doing is not None and doing.free > 0 and doing.changes == self._changes:
             doing.free -= 1
             doing.passed += 1
             return
@@ -202,15 +215,15 @@ class Gatekeeper:
                 self._telling.more(kind, peer.text)
         if doing is not None:
             self._settle(doing)
-        self._count(session, kind, 1)
-        if not told or not self._telling.wants_more(kind, peer.text):
+        held = self._count(session, kind, 1)
+        if not held and (not told or not self._telling.wants_more(kind, peer.text)):
             self._give_room(kind, forwarded, told, peer, now)
 
     def _give_room(self, kind: Kind, forwarded: bool, told: bool, peer: Peer, now: float) -> None:
         """Let some more deeds of a client pass without a look, where as many again lead to nothing."""
         free = self._gate.room(kind, peer, now) // SHARES
         if free > 0 and len(self._doings) < DOINGS:
-            doing = self._doings[kind, forwarded, peer.text] = Doing(kind, peer, told)
+            doing = self._doings[kind, forwarded, peer.text] = Doing(kind, peer, told, self._changes)
             doing.free = free
 
     def _settle(self, doing: Doing) -> None:
@@ -230,12 +243,16 @@ class Gatekeeper:
         self._telling.more(kind, session.journal.peer.text, times)
         self._count(session, kind, times)
 
-    def _count(self, session: Session, kind: Kind, times: int) -> None:
+    def _count(self, session: Session, kind: Kind, times: int) -> bool:
+        """Count what was done in a session; True if something stands against its client."""
         peer, now = session.journal.peer, self._now()
         fresh = self._gate.did(kind, peer, times, now)
-        if fresh:
-            self._hold(session, self._gate.against(peer, now))
-            self._follow(fresh)
+        # Whoever decided it, and for whichever session: what is pipelined in this one does not wait for `_look`.
+        measure = self._gate.against(peer, now)
+        if measure is not None:
+            self._hold(session, measure)
+        self._follow(fresh)
+        return measure is not None
 
     # -- what follows --------------------------------------------------------------------------------
 
@@ -264,7 +281,9 @@ class Gatekeeper:
 
     def _look_at(self, changed: Iterable[Measure]) -> None:
         """Look at the sessions of clients for whom something has begun, or is over."""
-        self._changed.update(measure.key for measure in changed)
+        for measure in changed:
+            self._changed.add(measure.key)
+            self._changes += 1
         if self._changed and self._looking is None:
             self._looking = self._clock.callLater(ENFORCE_SECONDS, self._look)
 
@@ -295,15 +314,16 @@ class Gatekeeper:
             self._settle(doing)
 
     def _tell_all(self) -> None:
+        self._tell_measures()
         deeds = self._telling.take(self._now())
         if deeds:
             self.tell(deeds)
-        self._tell_measures()
 
     def _tell_measures(self) -> None:
         if self._measures:
             measures, self._measures = self._measures, []
-            self.tell_measures(measures)
+            keys, prefixes = {measure.key for measure in measures}, self._gate.prefixes
+            self.tell_measures(measures, self._telling.take_of(keys, (prefixes.ipv4, prefixes.ipv6), self._now()))
 
 
 def _prefixes(policy: Policy) -> Prefixes | None:

@@ -20,6 +20,7 @@ from ..journal.ids import SessionIds
 from ..journal.journal import Journal, SessionJournal
 from ..journal.lines import Level
 from ..ledger.measures import Measure
+from ..ledger.words import many
 from ..policy.networks import Peer
 from ..policy.rules import Policy
 from ..smtp.answers import Closing
@@ -124,7 +125,7 @@ class Reception:
         silent = side.doorway.proxied or side.doorway.implicit
         if not silent or self._places.connections() <= self._limits.sessions:
             return True
-        self.journal_for(side.address).turned_away(f"{self._limits.sessions} connections (limits.sessions)")
+        self.journal_for(side.address).turned_away(f"{many(self._limits.sessions, 'connection')} (limits.sessions)")
         for observer in self.observers:
             self._tell(observer.turned_away, side.address, "connections")
         side.abort()
@@ -195,17 +196,17 @@ class Reception:
     def _no_room(self, peer: Peer) -> tuple[str, str] | None:
         """Return why there is no place for this client, which has taken one: for the log, and of TURNED_AWAY."""
         if self.fits is not None and len(self._place_of) >= self.fits:
-            return f"{self.fits} sessions, as many as there are descriptors for (limits.sessions)", "sessions"
+            return f"{many(self.fits, 'session')}, as many as there are descriptors for (limits.sessions)", "sessions"
         taken, of_one = self._places.taken(), self._limits.sessions_per_address
         if taken > self._limits.sessions:
-            return f"{self._limits.sessions} sessions (limits.sessions)", "sessions"
+            return f"{many(self._limits.sessions, 'session')} (limits.sessions)", "sessions"
         if (
             taken > of_one  # else no address has more
             and peer.family
             and self._places.taken_by(peer) > of_one
             and not self._policy.is_internal(peer)
         ):
-            return f"{of_one} sessions from one address (limits.sessions_per_address)", "sessions_per_address"
+            return f"{many(of_one, 'session')} from one address (limits.sessions_per_address)", "sessions_per_address"
         return None
 
     # -- the session ---------------------------------------------------------------------------------

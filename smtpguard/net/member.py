@@ -59,7 +59,7 @@ class Member:
         self._journal = journal
         self._changed = changed
         self._commands = commands_for(settings.backend.profile, host)
-        self._seconds = settings.backend.health.timeout
+        self._seconds = settings.greeting_seconds
         self._asks = settings.relay_check != "off"
         # Under `transparent` it may be that only this one client cannot be connected for.
         self._client_matters = settings.backend.identity != "none"

@@ -26,7 +26,7 @@ from .deadlines import Deadlines
 from .member import Member
 from .relay_watch import Standing
 from .single import Single
-from .trial import Trial
+from .trial import Trial, Waiting
 
 
 class Pool:
@@ -57,6 +57,7 @@ class Pool:
         self._looks = looks
         self._asks = settings.relay_check != "off"
         self._backend = settings.backend
+        self._seconds = settings.greeting_seconds
         self._bounds = settings.terms.bounds
         connectors = [
             BackendConnector(reactor, settings, policy.networks, host, context, endpoint)
@@ -70,7 +71,7 @@ class Pool:
             arguments = reactor, settings, policy, journal, host
             self._members = [Member(*arguments, connector, self._noted) for connector in connectors]
         self._connectors = connectors
-        self._deadlines = Deadlines(reactor, settings.backend.health.timeout)
+        self._deadlines = Deadlines(reactor, settings.greeting_seconds)
         self._turn = -1
         self._timer: IDelayedCall | None = None
         self._stopped = False
@@ -171,12 +172,11 @@ class Pool:
 
     # -- sessions ------------------------------------------------------------------------------------
 
-    def begin(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
+    def begin(self, user: Waiting, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
         """Connect for `client`, or say `failed`, perhaps at once; the result may be cancelled."""
         if self._single is not None:
             return self._single.begin(user, client, failed)
-        seconds = self._backend.health.timeout
-        return Trial(user, client, failed, self._in_turn(), self._deadlines, seconds, self._bounds).begin()
+        return Trial(user, client, failed, self._in_turn(), self._deadlines, self._seconds, self._bounds).begin()
 
     def backend_away(self) -> None:
         """A session got no connection."""

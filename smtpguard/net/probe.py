@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from ..journal.lines import printable
+from ..ledger.words import many
 from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
@@ -51,7 +52,7 @@ def probe(
 ) -> Deferred[Finding]:
     """Look; the result is a Finding in every case, and it takes `seconds` at most."""
     probing = _Probing(commands)
-    timer = reactor.callLater(seconds, probing.late, f"no banner within {seconds:g} seconds")
+    timer = reactor.callLater(seconds, probing.late, f"no banner within {many(f'{seconds:g}', 'second')}")
 
     def settled(finding: Finding) -> Finding:
         if timer.active():

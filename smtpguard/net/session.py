@@ -202,6 +202,13 @@ class Session:
         self._arm()
         self._connecting = self._shared.connect(self, client, self._not_connected)
 
+    def backend_tried(self, others: bool) -> None:
+        """One is tried.  If there are others its time is limited by trial.py, else that for the banner begins here."""
+        if others:
+            self.deadline = self._due = NEVER
+        else:
+            self._arm()
+
     def backend_connected(self, backend: Backend) -> None:
         self._connecting = None
         self._backend = backend

@@ -9,16 +9,17 @@ is passed on, whatever it is, and so is a refusal for good (5yz).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.python.failure import Failure
 
 from ..journal.lines import printable
+from ..ledger.words import many
 from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import ReplyFault, ReplyReader
 from .backend import Attempt, Client, Unshowable
-from .backend_side import BackendSide, BackendUser
+from .backend_side import BackendSide
 from .blame import is_ours
 from .deadlines import NEVER, Deadlines
 from .member import Member
@@ -31,14 +32,29 @@ class NoneUp(Exception):
     """No backend may be used."""
 
 
+class Waiting(Protocol):
+    """Who waits for one of several: a BackendUser (backend_side.py, whose class is compiled, and cannot be a base)."""
+
+    def backend_tried(self, others: bool) -> None:
+        """One is tried from now on; while there are `others` its time is limited here, and else by who waits."""
+
+    def backend_connected(self, backend: BackendSide) -> None: ...
+
+    def backend_sent(self, octets: bytes) -> None: ...
+
+    def backend_refused(self, fault: BackendFault) -> None: ...
+
+    def backend_lost(self) -> None: ...
+
+
 class Trial:
     """Tries backends for one client (smtpguard.net.backend.Attempt)."""
 
-    __slots__ = ("_bounds", "_client", "_deadlines", "_failed", "_left", "_now", "_seconds", "user")
+    __slots__ = ("_bounds", "_client", "_deadlines", "_failed", "_left", "_limits", "_now", "_seconds", "user")
 
     def __init__(
         self,
-        user: BackendUser,
+        user: Waiting,
         client: Client,
         failed: Callable[[Failure], None],
         members: list[Member],
@@ -55,6 +71,8 @@ class Trial:
         self._seconds = seconds
         self._bounds = bounds
         self._now: _Try | None = None
+        self._limits = False
+        """It is limited here, and not by the user, how long the one that is tried may take."""
 
     def begin(self) -> Attempt | None:
         """Begin; the result may be cancelled, and is None if it is over already."""
@@ -84,6 +102,8 @@ class Trial:
             member, self._left = self._left[0], self._left[1:]
             reader = ReplyReader(self._bounds.reply_line, self._bounds.reply)
             self._now = _Try(self, member, self._deadlines, reader)
+            self._limits = self.goes_on
+            self.user.backend_tried(self._limits)
             self._now.begin(self._client, self._seconds)
             return
         self._failed = None
@@ -91,6 +111,12 @@ class Trial:
             failed(why)
         else:
             self.user.backend_refused(why)
+
+    def is_the_last(self) -> None:
+        """There were others, and are no more: it may take as long as `timeouts` say."""
+        if self._limits:
+            self._limits = False
+            self.user.backend_tried(False)
 
     def no_other_will_do(self) -> None:
         """The client is one that no backend can be shown."""
@@ -154,9 +180,12 @@ class _Try:
 
     def ring(self) -> None:
         self.deadline = NEVER
-        if self._trial is None or not self._trial.goes_on:
-            return  # the last one may take as long as `timeouts` say
-        why = f"no banner within {self._seconds:g} seconds"
+        if self._trial is None:
+            return
+        if not self._trial.goes_on:
+            self._trial.is_the_last()
+            return
+        why = f"no banner within {many(f'{self._seconds:g}', 'second')}"
         away = self._side is None
         trial = self._end()
         self._let_go(abort=True)

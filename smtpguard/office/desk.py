@@ -50,6 +50,7 @@ class Desk:
             tell,
             lambda: journal.lost,
             self._gatekeeper.standing,
+            self._gatekeeper.held,
         )
         self._gatekeeper.tell = self._reporter.did
         self._gatekeeper.tell_measures = self._reporter.followed
@@ -67,4 +68,6 @@ class Desk:
 
     def obey(self, orders: Orders) -> None:
         """Do as the office says."""
+        if orders.asked_by:
+            self._reporter.asked(orders.asked_by, self._gatekeeper.bans)
         self._gatekeeper.obey(orders)

@@ -15,6 +15,8 @@ from attrs import asdict, frozen
 from ..net.configuration import Configuration
 from ..net.reloading import LastReload
 
+KEEPING: Final = "keeping the books"
+"""The state of the clerk, who serves nobody."""
 FAULTS_TOLD: Final = 20
 """Of a reload; the log has all of them."""
 FAULT_TOLD: Final = 500
@@ -57,13 +59,13 @@ class ListenerFacts:
 
 @frozen
 class ProcessFacts:
-    """One process that serves."""
+    """One process."""
 
     name: str
     pid: int
     since: float
     state: str
-    """`serving`, `starting`, `retiring`."""
+    """`serving`, `starting`, `retiring`; KEEPING of the clerk."""
 
 
 @frozen
@@ -112,8 +114,10 @@ def facts_of(
     started: float,
     pid: int,
     stopping: bool = False,
+    clerk: ProcessFacts | None = None,
 ) -> Facts:
     """Return the facts of a service; `listeners` are the addresses where it listens, in the order of the settings."""
+    others = () if clerk is None else (clerk,)
     policy, settings = configuration.policy, configuration.settings
     return Facts(
         PolicyFacts(policy.path, policy.version, configuration.loaded_at, policy.rules, len(policy.tests)),
@@ -122,7 +126,7 @@ def facts_of(
             ListenerFacts(section.label, section.endpoint, address)
             for section, address in zip(settings.listen, listeners, strict=False)
         ),
-        tuple(processes[:PROCESSES_TOLD]),
+        (*processes[:PROCESSES_TOLD], *others),
         stopping,
         started,
         pid,

@@ -7,15 +7,18 @@ Contract: it is told reports and facts, keeps the ledger and the totals, and ans
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall
 
 from .. import __version__
 from ..admin.endpoint import AdminEndpoint
+from ..journal.journal import Say
 from ..ledger.ledger import Ledger
 from ..ledger.measures import Hardness
 from ..ledger.reports import Orders, Report
@@ -45,7 +48,7 @@ class Office:
         configuration: Configuration,
         host: str,
         facts: Facts,
-        say: Callable[[str, int], None],
+        say: Say,
         order: Callable[[Orders], None],
         several: bool = False,
     ) -> None:
@@ -55,6 +58,7 @@ class Office:
         self._host = host
         self._facts = facts
         self._order = order
+        self._asks_as = 1 + secrets.randbits(32) if several else 0
         self._reports: dict[int, tuple[Report, float]] = {}
         self._totals = Totals()
         self._exposition = Exposition(self._totals)
@@ -128,16 +132,27 @@ class Office:
         if report.worker not in self._reports:
             if len(self._reports) >= MOST_PROCESSES:
                 return
-            if self._telling is None and not self._stopped:  # it may be new, and has to know
-                self._telling = self._reactor.callLater(NEWCOMERS_SECONDS, self._tell_what_stands)
+            self.tell_what_stands(NEWCOMERS_SECONDS)  # it may be new, and has to know
         self._reports[report.worker] = report, self._reactor.seconds()
         self._totals.merge(report.counts, time.time())
         self._ledger.told(report)
 
+    def tell_what_stands(self, within: float = 0.0) -> None:
+        """Tell all processes that serve, and those that are about to, what stands: as soon as it is known."""
+        if self._telling is None and not self._stopped:
+            self._telling = self._reactor.callLater(within, self._tell_what_stands)
+
     def _tell_what_stands(self) -> None:
         self._telling = None
+        if not self._ledger.knows:
+            self.tell_what_stands(NEWCOMERS_SECONDS)
+            return
+        if self._asks_as:  # first, so that nobody tells what it is told here; the office before may have known more
+            self._order(Orders(asked_by=self._asks_as))
         for orders in self._ledger.standing():
             self._order(orders)
+        if self._asks_as:
+            self._order(Orders(complete=True))
 
     def _pass_on(self, orders: Orders) -> None:
         bans = sum(one.hardness is Hardness.BAN for one in orders.measures)
@@ -163,6 +178,7 @@ class Office:
             "verdicts": self._totals.verdicts(now),
             "verbs": self._totals.verbs(),
             "limits": status.limits(policy.limits, self._totals.crossed(), reports),
+            **status.standing(reports),
             **self._ledger.status(),
         }
         return status.document(self._facts, reports, __version__, self._host, now, parts)
@@ -179,5 +195,9 @@ class Office:
     def bans(self) -> list[dict[str, Any]]:
         return self._ledger.bans()
 
-    def lift(self, address: str) -> bool:
-        return self._ledger.lift(address)
+    def lift(self, address: str) -> list[str]:
+        gone = self._ledger.lift(address, [one.key for report, _ in self._reports.values() for one in report.held])
+        for process, (report, at) in self._reports.items():
+            held = tuple(one for one in report.held if one.key not in gone)
+            self._reports[process] = evolve(report, held=held), at
+        return gone

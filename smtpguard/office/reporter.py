@@ -24,6 +24,8 @@ from ..net.session import Session
 
 LIVE_EVERY: Final = 5
 """Reports: only each fifth describes sessions, since to look at thousands takes milliseconds."""
+HELD_OFTEN: Final = 1000
+"""Clients that are slowed or sent away: of more, only each fifth report tells anew who they are, for that reason."""
 DEEDS_HELD: Final = 2000
 """Deeds that wait to be told; older ones are dropped, since limits have counted them here already.  Some 600 kB."""
 ROOM: Final = 1000
@@ -33,6 +35,8 @@ LEAST_ROOM: Final = 10
 """That always fits."""
 MEASURES_HELD: Final = 1000
 """The same for bans; about 200 kB."""
+AHEAD: Final = 5
+"""Reports at once of what led to bans, before that of the bans: so that incidents begin under their right names."""
 
 
 class Serving(Protocol):
@@ -40,6 +44,7 @@ class Serving(Protocol):
 
     sessions: set[Session]
     closed_because: str | None
+    fits: int | None
 
 
 class Reporter:
@@ -55,6 +60,7 @@ class Reporter:
         tell: Callable[[Report], bool],
         lost: Callable[[], int] = lambda: 0,
         standing: Callable[[], dict[str, int]] = dict,
+        held: Callable[[], tuple[Sequence[Measure], int]] = lambda: ((), 0),
     ) -> None:
         """`clock` is an IReactorTime.
 
@@ -62,6 +68,7 @@ class Reporter:
         """
         self._clock = clock
         self._standing = standing
+        self._held_now = held
         self._serving = serving
         self._take_counts = counts
         self._backends = backends
@@ -70,8 +77,11 @@ class Reporter:
         self._lost = lost
         self._deeds: deque[Deed] = deque(maxlen=DEEDS_HELD)
         self._measures: deque[Measure] = deque(maxlen=MEASURES_HELD)
+        self._recalled: deque[Measure] = deque()
+        self._asked_by = 0
         self._counts: dict[str, float] = {}
         self._live: tuple[LiveSession, ...] = ()
+        self._held: tuple[Sequence[Measure], int] = (), 0
         self._until_live = 0
         self._room = ROOM
         self._timer: IDelayedCall | None = None
@@ -91,19 +101,32 @@ class Reporter:
         """Tell of these with the next report."""
         self._deeds.extend(deeds)
 
-    def followed(self, measures: Sequence[Measure]) -> None:
-        """Tell at once of what has followed here."""
+    def followed(self, measures: Sequence[Measure], deeds: Sequence[Deed] = ()) -> None:
+        """Tell at once of what has followed here, and no later of the deeds that led to it."""
+        self._deeds.extendleft(reversed(deeds))
+        for _ in range(min((len(deeds) - 1) // DEEDS_A_REPORT, AHEAD)):
+            self.report()
         self._measures.extend(measures)
         self.report()
+
+    def asked(self, by: int, bans: Callable[[], Sequence[Measure]]) -> None:
+        """Tell an office, once, of the bans that stand here: it may have begun without knowing of them."""
+        if by != self._asked_by:
+            self._asked_by = by
+            self._recalled = deque(bans())
+            if self._recalled:
+                self.report()
 
     def report(self) -> None:
         """Report now."""
         room = self._room
         deeds = list(islice(self._deeds, min(DEEDS_A_REPORT, room)))
         measures = tuple(islice(self._measures, room))
+        recalled = tuple(islice(self._recalled, room - len(measures)))
         for name, amount in self._take_counts().items():
             self._counts[name] = self._counts.get(name, 0) + amount
         counts = dict(islice(self._counts.items(), room))
+        held, held_total = self._held
         report = Report(
             os.getpid(),
             tuple(deeds),
@@ -116,6 +139,10 @@ class Reporter:
             measures=measures,
             relay_check=self._relay_check(),
             standing=self._standing(),
+            recalled=recalled,
+            held=tuple(held[:room]),
+            held_total=held_total,
+            fits=self._serving.fits,
         )
         if self._tell(report):
             self._room = min(2 * room, ROOM)
@@ -125,6 +152,8 @@ class Reporter:
                 self._deeds.popleft()
             for _ in measures:
                 self._measures.popleft()
+            for _ in recalled:
+                self._recalled.popleft()
         else:
             self._room = max(room // 2, LEAST_ROOM)
 
@@ -140,6 +169,8 @@ class Reporter:
 
     def _each_second(self) -> None:
         self._timer = self._clock.callLater(REPORT_SECONDS, self._each_second)
+        if self._until_live == 0 or self._held[1] <= HELD_OFTEN:
+            self._held = self._held_now()
         if self._until_live == 0:
             self._until_live = LIVE_EVERY
             self._live = tuple(map(_live, heapq.nlargest(LIVE_SESSIONS, self._serving.sessions, key=_age)))

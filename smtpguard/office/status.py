@@ -6,13 +6,16 @@ to, and none changes its meaning.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import asdict
 
-from ..ledger.reports import LIVE_SESSIONS, Report
-from ..policy.limits import Limits
+from ..ledger.bans import as_dict
+from ..ledger.measures import Measure
+from ..ledger.reports import HELD_SHOWN, LIVE_SESSIONS, Report
+from ..policy.limits import HARDER, Limits
 from .facts import Facts
 
 SILENT_SECONDS: Final = 5.0
@@ -36,11 +39,36 @@ def sessions(reports: Mapping[int, Report], limit: int, total: int, turned_away:
     live = sorted((one for report in reports.values() for one in report.live), key=lambda one: -one.seconds)
     return {
         "now": sum(report.sessions for report in reports.values()),
-        "limit": limit,
+        "limit": room(reports, limit),
+        "configured": limit,
         "total": total,
         "turned_away": dict(turned_away),
         "live": [asdict(one) for one in live[:LIVE_SESSIONS]],
     }
+
+
+def room(reports: Mapping[int, Report], limit: int) -> int:
+    """Return how many sessions there may be: what the settings say, or as many as there are descriptors for."""
+    fits = [report.fits for report in reports.values()]
+    known = [one for one in fits if one is not None]
+    return min(limit, sum(known)) if fits and len(known) == len(fits) else limit
+
+
+def standing(reports: Mapping[int, Report]) -> dict[str, Any]:
+    """Return who is slowed or sent away, and not banned, the hardest and newest; each client once."""
+    found: dict[str, Measure] = {}
+    for report in reports.values():
+        for one in report.held:
+            before = found.get(one.key)
+            if before is None or _weight(one) > _weight(before):
+                found[one.key] = one
+    hardest = heapq.nlargest(HELD_SHOWN, found.values(), key=lambda one: (HARDER.index(one.hardness), one.since))
+    rows = [{**as_dict(one), "step": one.hardness.value, "seconds": one.seconds} for one in hardest]
+    return {"standing": rows, "standing_total": max([len(found), *(one.held_total for one in reports.values())])}
+
+
+def _weight(measure: Measure) -> tuple[int, float]:
+    return HARDER.index(measure.hardness), measure.until
 
 
 _WORSE: Final = ("up", "checking", "down", "relays")
@@ -71,7 +99,7 @@ def _badness(backend: Mapping[str, Any]) -> int:
 
 
 def processes(facts: Facts, reports: Mapping[int, Report]) -> list[dict[str, Any]]:
-    """Return the processes that serve, with their sessions where they have reported."""
+    """Return the processes, with their sessions where they have reported."""
     return [
         {**asdict(process), "sessions": reports[process.pid].sessions if process.pid in reports else None}
         for process in facts.processes

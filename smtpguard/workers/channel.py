@@ -8,11 +8,12 @@ other reads the end, whatever it was that it died of.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -39,6 +40,8 @@ class Order(Enum):
     """Open the files of the log again."""
     RELOAD = b"reload"
     """To the clerk: read the configuration again, which the supervisor has found to be right."""
+    STANDING = b"standing"
+    """To the clerk: tell what stands, somebody is about to serve."""
 
 
 @frozen
@@ -47,6 +50,9 @@ class Said:
 
     priority: int
     text: str
+    event: str = "service"
+    fields: dict[str, Any] | None = None
+    """For the JSON form."""
 
 
 class Done(Enum):
@@ -159,8 +165,9 @@ def _form(what: Report) -> bytes:
         return what.value
     if isinstance(what, Told):
         return what.octets
-    text = f"{what.priority} {what.text}" if isinstance(what, Said) else f"={what.why}"
-    return text.encode("utf-8", "surrogateescape")
+    if isinstance(what, Said):
+        return f"{what.priority} {json.dumps([what.text, what.event, what.fields])}".encode("ascii")
+    return f"={what.why}".encode("utf-8", "surrogateescape")
 
 
 def orders(supervisor: socket.socket) -> Iterator[Order | Told | None]:
@@ -184,8 +191,8 @@ def reports(worker: socket.socket) -> Iterator[Report | None]:
         elif octets.startswith(_SHUT):
             yield Shut(octets.decode("utf-8", "surrogateescape")[1:])
         else:
-            priority, _, text = octets.decode("utf-8", "surrogateescape").partition(" ")
-            yield Said(int(priority), text)
+            priority, _, rest = octets.partition(b" ")
+            yield Said(int(priority), *json.loads(rest))
 
 
 def _messages(end: socket.socket) -> Iterator[bytes]:

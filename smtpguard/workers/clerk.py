@@ -78,9 +78,9 @@ class Clerk:
         self._outgoing = channel.Outgoing()
         self._wait: Callable[[], None] = lambda: None
 
-    def say(self, text: str, priority: int) -> bool:
+    def say(self, text: str, priority: int, event: str, fields: dict[str, Any] | None) -> bool:
         """Have a line written that is about the service."""
-        return channel.report(self._supervisor, Said(priority, text))
+        return channel.report(self._supervisor, Said(priority, text, event, fields))
 
     def order(self, orders: Orders) -> None:
         """Tell all workers."""
@@ -176,6 +176,8 @@ class _Line:
                     self._journal.reopen()
                 case Order.RELOAD:
                     self._reload()
+                case Order.STANDING:
+                    self._office.tell_what_stands()
                 case Told(octets):
                     self._office.know(Facts.from_json(octets))
                 case None | Order.DRAIN | Order.CUT_OFF:

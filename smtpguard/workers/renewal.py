@@ -121,7 +121,8 @@ class Renewal:
         limits, most = new.settings.limits, self._crew.board.places
         if limits.sessions <= most or limits == self.configuration.settings.limits:
             return new
-        self._warnings.append(f"limits.sessions: workers have room for {most} until the next start")
+        text = f"limits.sessions: workers have room for {most} until the next start"
+        self._warnings.append(new.warning(("limits", "sessions"), text))
         limits = limits.model_copy(update={"sessions": most})
         return evolve(new, settings=new.settings.model_copy(update={"limits": limits}))
 

@@ -94,6 +94,11 @@ class Seat:
         if octets != self._told and channel.tell(clerk.channel, octets):
             self._told = octets
 
+    def tell_what_stands(self) -> None:
+        """Have it tell the workers."""
+        if self._clerk is not None:
+            self._clerk.order(Order.STANDING)
+
     def ping(self) -> None:
         """Ask whether it lives, and kill one that hangs."""
         clerk = self._clerk

@@ -19,9 +19,9 @@ from typing import Final
 
 from ..journal.journal import Journal, Sink
 from ..net import systemd
-from ..net.announcing import announce, announce_stop, status
+from ..net.announcing import announce, announce_end, announce_stop, status
 from ..net.configuration import Configuration, Read
-from ..office.facts import Facts, ProcessFacts, facts_of
+from ..office.facts import KEEPING, Facts, ProcessFacts, facts_of
 from . import channel
 from .alarm import Alarm
 from .channel import Done, Order, Said, Shut, Told
@@ -92,6 +92,8 @@ class Supervisor:
             self._see_who_lives()
             self._see_to_the_end()
         self.seat.end(self._listen_to)
+        if self._status == os.EX_OK:  # it was told to; what ends it otherwise has said so
+            announce_end(self._journal)
         self._journal.drain()
         return self._status
 
@@ -148,6 +150,7 @@ class Supervisor:
             match report:
                 case Done.PREPARED:
                     process.prepared = True
+                    self.seat.tell_what_stands()
                     if process not in self.crew.coming:
                         process.order(Order.SERVE)
                 case Done.READY:
@@ -163,11 +166,11 @@ class Supervisor:
                 case Shut(why):
                     process.shut = why
                     self._tell_status()
-                case Said(priority, text):
+                case Said(priority, text, event, fields):
                     if priority <= syslog.LOG_ERR and len(process.faults) < MOST_FAULTS:
                         process.faults.append(text)
                     if self._sayings.is_new(process.number, text, time.monotonic()):
-                        self._journal.service(text, priority)
+                        self._journal.service(text, priority, event, fields)
                 case None:  # the signal that it is dead follows
                     process.channel.close()
                     process.channel = None
@@ -279,7 +282,9 @@ class Supervisor:
         listeners = [listener.shown for listener in self._listeners]
         configuration, last = self.renewal.configuration, self.renewal.last
         stopping = self._status is not None
-        return facts_of(configuration, last, listeners, processes, self._started, os.getpid(), stopping)
+        one = self.seat.process
+        clerk = ProcessFacts("clerk", one.pid, one.since, KEEPING) if one is not None and one.pid else None
+        return facts_of(configuration, last, listeners, processes, self._started, os.getpid(), stopping, clerk)
 
     def _not_for_the_clerk(self) -> None:
         """In the clerk: let go of what is not its own."""

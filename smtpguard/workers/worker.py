@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
@@ -28,6 +28,9 @@ from ..office.desk import Desk
 from . import channel
 from .channel import Done, Order, Report, Said, Shut, Told
 from .sockets import Listener
+
+KNOWING_SECONDS: Final = 1.0
+"""For a clerk to tell who is banned, before a worker serves without knowing; it has had the time since PREPARED."""
 
 
 class Obeying(Protocol):
@@ -111,8 +114,8 @@ class Worker:
         self.report(Done.PREPARED)
         return self.told_to_serve
 
-    def _say(self, text: str, priority: int) -> bool:
-        return channel.report(self.supervisor, Said(priority, text))
+    def _say(self, text: str, priority: int, event: str, fields: dict[str, Any] | None) -> bool:
+        return channel.report(self.supervisor, Said(priority, text, event, fields))
 
 
 @implementer(IReadDescriptor)
@@ -124,6 +127,8 @@ class _Ear:
         self._worker = worker
         self._supervisor = worker.supervisor
         self._service = service
+        self._may_serve = False
+        self._knows = False
 
     def fileno(self) -> int:
         return self._supervisor.fileno()
@@ -137,15 +142,23 @@ class _Ear:
                 case Order.PING:
                     self._worker.answer()
                 case Order.SERVE:
-                    if not self._worker.told_to_serve.called and not self._service.stopping:
-                        self._worker.told_to_serve.callback(None)
+                    if not self._may_serve and not self._knows:
+                        self._reactor.callLater(KNOWING_SECONDS, self._serve)
+                    self._may_serve = True
+                    if self._knows:
+                        self._serve()
                 case Order.RETIRE:
                     self._service.retire()
                     self._worker.report(Done.RETIRED)
                 case Order.REOPEN:
                     self._service.journal.reopen()
                 case Told(octets):
-                    self._service.desk.obey(reports.Orders.from_json(octets))
+                    orders = reports.Orders.from_json(octets)
+                    self._service.desk.obey(orders)
+                    if orders.complete and not self._knows:
+                        self._knows = True
+                        if self._may_serve:
+                            self._serve()
                 case Order.CUT_OFF:
                     self._drain()
                     self._service.stop()
@@ -154,6 +167,10 @@ class _Ear:
                 case None:
                     self._reactor.removeReader(self)
                     self._drain()
+
+    def _serve(self) -> None:
+        if not self._worker.told_to_serve.called and not self._service.stopping:
+            self._worker.told_to_serve.callback(None)
 
     def _drain(self) -> None:
         if not self._service.stopping:

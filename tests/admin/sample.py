@@ -81,6 +81,27 @@ _STATUS: Final[dict[str, Any]] = {
     ],
     "bans": [{"key": "198.51.100.7", "until": NOW + 3000, "since": NOW - 600, "limit": "scanners", "count": 61}],
     "bans_total": 1,
+    "standing": [
+        {
+            "key": "203.0.113.4",
+            "until": NOW + 900,
+            "since": NOW - 600,
+            "limit": "guessers",
+            "count": 41,
+            "step": "close",
+            "seconds": 0.0,
+        },
+        {
+            "key": "203.0.113.5",
+            "until": NOW + 900,
+            "since": NOW - 60,
+            "limit": "scanners",
+            "count": 21,
+            "step": "delay",
+            "seconds": 2.5,
+        },
+    ],
+    "standing_total": 3,
     "incidents": [
         {
             "id": 17,

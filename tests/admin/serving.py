@@ -20,6 +20,7 @@ from typing import Any
 from attrs import frozen
 
 from smtpguard.admin.endpoint import AdminEndpoint
+from smtpguard.ledger.lifting import concerned
 from smtpguard.metrics.exposition import Exposition
 from smtpguard.metrics.totals import Totals
 from smtpguard.transport.reactor import install
@@ -58,10 +59,10 @@ class Canned:
     def bans(self) -> list[dict[str, Any]]:
         return self._bans
 
-    def lift(self, address: str) -> bool:
-        before = len(self._bans)
-        self._bans = [ban for ban in self._bans if ban["key"] != address]
-        return len(self._bans) < before
+    def lift(self, address: str) -> list[str]:
+        gone = concerned(address, [ban["key"] for ban in self._bans])
+        self._bans = [ban for ban in self._bans if ban["key"] not in gone]
+        return gone
 
 
 @frozen

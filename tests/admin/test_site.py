@@ -155,9 +155,13 @@ def test_a_ban_is_lifted_over_the_unix_socket(tmp_path: Path) -> None:
     """Once; and the list says so at once."""
     with served("uvloop", f"unix:{tmp_path}/admin.sock") as site:
         assert json.loads(site.get("/bans.json")[2]) == [{"key": "192.0.2.7", "limit": "scanners"}]
-        assert json.loads(site.post(b'{"address": "192.0.2.7"}')[2]) == {"lifted": True}
+        assert json.loads(site.post(b'{"address": "192.0.2.7"}')[2]) == {
+            "lifted": True,
+            "number": 1,
+            "keys": ["192.0.2.7"],
+        }
         assert json.loads(site.get("/bans.json")[2]) == []
-        assert json.loads(site.post(b'{"address": "192.0.2.7"}')[2]) == {"lifted": False}
+        assert json.loads(site.post(b'{"address": "192.0.2.7"}')[2]) == {"lifted": False, "number": 0, "keys": []}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,43 @@ def test_a_reload_that_was_refused_has_status_1_and_tells_its_faults(tmp_path: P
     assert "! and 2 more" in done.stdout
 
 
+def test_what_a_reload_has_warned_of_is_told(tmp_path: Path) -> None:
+    """Keys that wait for the next start: who reads only the status believes that they are in force."""
+    warned = {"at": NOW - 180, "ok": True, "faults": [], "warnings": ["smtpguard.yaml:3:1: listen: at the next start"]}
+    with endpoint(tmp_path, status={"reload": warned}) as (_, settings):
+        done = run("--config", settings)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1:3] == [
+        "! the last reload, 3 min ago, came with 1 warning:",
+        "! smtpguard.yaml:3:1: listen: at the next start",
+    ]
+
+
+def test_too_few_descriptors_are_told_with_the_sessions() -> None:
+    """For as long as it is so, and not only at the start."""
+    sessions = {"now": 0, "limit": 416, "configured": 2000, "total": 1, "turned_away": {}, "live": []}
+    written = plain(show(status(sessions=sessions)))
+    assert "sessions     0 of 416, 1 in all; too few descriptors for 2000 (limits.sessions)\n" in written
+
+
+def test_who_is_slowed_or_sent_away_is_shown_and_counted() -> None:
+    """With what is done, for which limit, until when."""
+    written = plain(show(status()))
+    assert re.search(r"^203\.0\.113\.4 +sent away +guessers +20.* \(in 15 min\)$", written, re.M)
+    assert re.search(r"^203\.0\.113\.5 +each command waits 2\.5 s +scanners ", written, re.M)
+    assert "\n(1 more)\n" in written
+
+
+def test_one_of_a_thing_is_one_and_a_thing_has_one_name() -> None:
+    """The words of the log: the table has them, too."""
+    incident = {"id": 1, "key": "192.0.2.7", "deeds": {"probes": 1, "recipients": 2, "auth": 1}}
+    written = plain(show(status(incidents=[incident], log={"lost": 1}, policy={"rules": 1})))
+    assert "1 probe, 2 refused recipients, 1 refused AUTH" in written
+    assert re.search(r"^log +1 line lost$", written, re.M)
+    assert "1 rule, loaded" in written
+
+
 def test_with_json_the_document_comes_as_it_is(tmp_path: Path) -> None:
     """And the exit status is the same as without."""
     with endpoint(tmp_path, status={"reload": REFUSED}) as (_, settings):
@@ -100,6 +137,13 @@ def test_the_endpoint_may_be_named(tmp_path: Path) -> None:
         port = site.places[1][1]
         assert run("--admin", f"unix:{tmp_path}/x.sock").returncode == 0
         assert run("--admin", f"tcp:{port}:interface=127.0.0.1").returncode == 0
+        for as_typed in (
+            f"{tmp_path}/x.sock",
+            f"tcp:127.0.0.1:{port}",
+            f"localhost:{port}",
+            f"http://127.0.0.1:{port}/",
+        ):
+            assert run("--admin", as_typed).returncode == 0, as_typed
 
 
 def test_who_does_not_answer_has_status_69_and_the_reason(tmp_path: Path) -> None:

@@ -88,10 +88,28 @@ def test_who_keeps_silent_is_left_after_the_time_that_health_says(tmp_path: Path
         began = time.monotonic()
         assert _greeted_by(guard.port) == "second"
         assert 1.0 <= time.monotonic() - began < 3.0
-        wait_log(guard, "is down: no banner within 1 seconds")
+        wait_log(guard, "is down: no banner within 1 second")
         began = time.monotonic()
         assert _greeted_by(guard.port) == "second"
         assert time.monotonic() - began < 0.9
+
+
+def test_who_keeps_silent_is_left_after_the_time_for_a_banner_if_that_is_shorter(tmp_path: Path) -> None:
+    """Each of them, by one client; and for the last that time begins anew, and then it is a 421."""
+    health = {"interval": 600, "timeout": 30, "rise": 1, "fall": 1}
+    with Scripted("first") as first, Scripted("second") as second, Scripted("third") as third:
+        backends = [first.address, second.address, third.address]
+        with guard_for(tmp_path, backends, {"timeouts": {"banner": 1}}, health=health) as guard:
+            first.silent = second.silent = True
+            began = time.monotonic()
+            assert _greeted_by(guard.port) == "third"
+            assert 2.0 <= time.monotonic() - began < 4.0
+            wait_log(guard, "is down: no banner within 1 second", 2)
+            third.silent = True
+            began = time.monotonic()
+            with Talk("127.0.0.1", guard.port, greet=False) as client:
+                assert client.reply().startswith(b"421 4.4.2 ")
+            assert 1.0 <= time.monotonic() - began < 1.9
 
 
 def test_the_last_one_may_take_its_time_to_greet(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from smtpguard import __version__
 from smtpguard.cli.main import main
+from smtpguard.config import policy_file
 from smtpguard.config.policy_file import SHIPPED
 from smtpguard.smtp.profiles import PROFILES
 
@@ -39,6 +40,11 @@ def policy(tmp_path: Path) -> Path:
     path = tmp_path / "policy.yaml"
     path.write_text("rulesets: {check_vrfy: [{action: reply}]}\n")
     return path
+
+
+def version(path: Path) -> str:
+    """Return what `check` says of a policy's version."""
+    return f"version {policy_file.load(path).version}"
 
 
 # -- usage ---------------------------------------------------------------------------------------
@@ -122,7 +128,8 @@ def test_the_console_script_and_the_module_end_with_the_status_too() -> None:
 
 def test_check_without_arguments_checks_the_default_policy(smtpguard: Typed) -> None:
     """One line that says what was looked at."""
-    assert smtpguard("check") == (0, [f"{POLICIES / 'internal-vrfy.yaml'}: 10 rules, 13 of 13 tests passed"], [])
+    path = POLICIES / "internal-vrfy.yaml"
+    assert smtpguard("check") == (0, [f"{path} ({version(path)}): 10 rules, 13 of 13 tests passed"], [])
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -161,7 +168,56 @@ def test_check_prints_the_faults_of_settings_and_policy_together(
     policy.unlink()
     status, out, err = smtpguard("check", "--config", str(settings))
     assert (status, out) == (66, [])
-    assert [line.partition(": ")[0] for line in err] == [f"{settings}:1:9", "smtpguard"]
+    assert err[0].startswith(f"{settings}:1:9: ")
+    assert err[1:] == [f"{settings}:3:9: policy: {policy}: no such policy file, nor a shipped policy"]
+
+
+def test_a_policy_that_is_gone_is_told_where_it_is_named_and_where_it_was_looked_for(
+    smtpguard: Typed, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every command that reads the settings; no place in a file that is not there."""
+    settings = tmp_path / "smtpguard.yaml"
+    settings.write_text("listen: tcp:25\nbackend: tcp:h:25\npolicy: policy.yaml\n")
+    policy.unlink()
+    monkeypatch.chdir(tmp_path)
+    for command in ("check", "run"):
+        told = f"smtpguard.yaml:3:9: policy: {policy}: no such policy file, nor a shipped policy"
+        assert smtpguard(command, "--config", "smtpguard.yaml") == (66, [], [told])
+
+
+def test_what_is_not_there_for_the_service_is_told_at_its_place(smtpguard: Typed, policy: Path, tmp_path: Path) -> None:
+    """A warning where it can do without, or systemd makes it; else a fault."""
+    settings = tmp_path / "smtpguard.yaml"
+    least = "listen: tcp:25\nbackend: tcp:h:25\npolicy: policy.yaml\n"
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    for admin, told, status in (
+        ("unix:/run/no-such-guard/admin.sock", "; systemd makes it for a unit with RuntimeDirectory=no-such-guard", 0),
+        (f"unix:{tmp_path}/none/admin.sock", "", 78),
+    ):
+        settings.write_text(
+            f"{least}admin: {admin}\nstate: none/guard.db\nincidents:\n  hook: {{command: [{plain}, a]}}\n"
+        )
+        folder = Path(admin.removeprefix("unix:")).parent
+        state = f"state: there is no directory {tmp_path}/none"
+        assert smtpguard("check", "--config", str(settings))[::2] == (
+            status,
+            sorted(
+                [
+                    f"{settings}:4:8: {'' if status else 'warning: '}admin: there is no directory {folder}{told}",
+                    f"{settings}:5:8: warning: {state}; bans and incidents are in memory only until there is one",
+                    f"{settings}:7:20: warning: command: {plain} is not executable; no incident is told to it until "
+                    "that is mended",
+                ],
+                key=lambda line: "warning" not in line,
+            ),
+        )
+    (tmp_path / "none").mkdir()
+    plain.chmod(0o755)
+    assert smtpguard("check", "--config", str(settings))[::2] == (0, [])
+    settings.write_text(f"{least}incidents: {{hook: {{command: {tmp_path}/gone}}}}\n")
+    told = f"command: {tmp_path}/gone: No such file or directory; no incident is told to it until that is mended"
+    assert smtpguard("check", "--config", str(settings))[::2] == (0, [f"{settings}:4:29: warning: {told}"])
 
 
 def test_check_finds_source_addresses_for_networks_that_the_policy_does_not_have(
@@ -179,7 +235,7 @@ def test_check_finds_source_addresses_for_networks_that_the_policy_does_not_have
     assert smtpguard("check", "--config", str(settings)) == (
         0,
         [
-            f"{policy}: 0 rules, 0 of 0 tests passed",
+            f"{policy} ({version(policy)}): 0 rules, 0 of 0 tests passed",
             f"{settings}: ok",
             "backend profile default (every server but sendmail up to 8.6 and Exim up to 4.50) refuses:",
             "  command lines over 1000 octets: the server could run the rest as the next command",
@@ -244,7 +300,7 @@ def test_check_warns_about_a_last_rule_with_conditions(smtpguard: Typed, policy:
     policy.write_text("networks: {in: [10.0.0.0/8]}\nrulesets: {check_vrfy: [{from: in, action: reply}]}\n")
     status, out, err = smtpguard("check", "--policy", str(policy))
     assert status == 0
-    assert out == [f"{policy}: 1 rules, 0 of 0 tests passed"]
+    assert out == [f"{policy} ({version(policy)}): 1 rule, 0 of 0 tests passed"]
     assert err == [
         f"{policy}:2:25: warning: the last rule of check_vrfy has conditions: what it does not match is forwarded"
     ]
@@ -260,7 +316,7 @@ def test_check_runs_the_tests_of_the_policy(smtpguard: Typed, policy: Path) -> N
     )
     status, out, err = smtpguard("check", "--policy", str(policy))
     assert status == 78
-    assert out == [f"{policy}: 1 rules, 1 of 2 tests passed"]
+    assert out == [f"{policy} ({version(policy)}): 1 rule, 1 of 2 tests passed"]
     assert err == [
         f"{policy}:4:5: test failed: 10.0.0.1 'VRFY x': expected forward, got 252 2.5.2 Cannot VRFY user; "
         f"try RCPT to attempt delivery (or try finger) ({policy}:1 check_vrfy, rule 1)"

@@ -633,6 +633,23 @@ def test_a_policy_is_a_file_or_the_name_of_a_shipped_one(tmp_path: Path) -> None
         policy_file.find(str(tmp_path / "none.yaml"))
 
 
+def test_a_version_is_that_of_the_content_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an absolute path or a relative one, or on another host; files of `relay_domains` are content, too."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "policy.yaml").write_text("relay_domains: domains\nrulesets: {}\n")
+        (tmp_path / folder / "domains").write_text("example.org\nexample.net\n")
+    monkeypatch.chdir(tmp_path / "a")
+    version = policy_file.load("policy.yaml").version
+    assert len(version) == policy_file.VERSION_DIGITS
+    assert policy_file.load(tmp_path / "a" / "policy.yaml").version == version
+    assert policy_file.load(tmp_path / "b" / "policy.yaml").version == version
+    (tmp_path / "b" / "domains").write_text("example.org\n")
+    assert policy_file.load(tmp_path / "b" / "policy.yaml").version != version
+    (tmp_path / "a" / "policy.yaml").write_text("relay_domains: domains\nrulesets: {}\n# x\n")
+    assert policy_file.load("policy.yaml").version != version
+
+
 def test_a_place_in_a_rule_names_the_file_as_it_was_given(tmp_path: Path) -> None:
     """So that an editor can jump to it from the log."""
     own = tmp_path / "own.yaml"

@@ -130,7 +130,7 @@ def test_it_ends_in_order_without_descriptors(tmp_path: Path, flags: Sequence[st
             may_have(pid, descriptors(pid))
         knock(guard, stack, 5)
         guard.signal(signal.SIGTERM)
-        guard.wait_line("stopping; 1 sessions")
+        guard.wait_line("stopping; 1 session")
         assert client.say(".") == "250 2.0.0 Accepted"
         assert client.reply().startswith(b"421 4.3.2 ")
         ends(guard, 20)

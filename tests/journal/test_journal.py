@@ -73,6 +73,39 @@ def journal(paper: Paper, names: Names) -> Journal:
     return Journal([paper], 99, find_name=names.find)
 
 
+def test_what_is_told_of_a_client_has_its_fields_behind_the_event(paper: Paper) -> None:
+    """In JSON; as text it is the text alone."""
+    fields = {"client": "203.0.113.9", "limit": "a", "until": None}
+    journal = Journal([paper], as_json=True)
+    journal.service("limit a: 203.0.113.9: 5 probes", syslog.LOG_NOTICE, "limit", fields)
+    wanted = {"event": "limit", "priority": syslog.LOG_NOTICE, **fields, "message": "limit a: 203.0.113.9: 5 probes"}
+    found = json.loads(paper.lines[0])
+    del found["time"]
+    assert list(found.items()) == list(wanted.items())
+    Journal([paper]).service("limit a: 203.0.113.9: 5 probes", syslog.LOG_NOTICE, "limit", fields)
+    assert paper.lines[1] == "limit a: 203.0.113.9: 5 probes"
+
+
+def test_what_one_process_of_several_tells_is_passed_on_whole_but_not_its_own_faults(paper: Paper) -> None:
+    """Those it has to write itself, whatever has happened to it."""
+    journal = Journal([paper])
+    passed: list[tuple[object, ...]] = []
+
+    def elsewhere(*what: object) -> bool:
+        passed.append(what)
+        return True
+
+    journal.service_elsewhere = elsewhere
+    journal.service("incident 1 opened: 203.0.113.9", syslog.LOG_WARNING, "incident", {"id": 1})
+    journal.service("listening")
+    journal.service("a fault", syslog.LOG_ERR, "internal")
+    assert passed == [
+        ("incident 1 opened: 203.0.113.9", syslog.LOG_WARNING, "incident", {"id": 1}),
+        ("listening", syslog.LOG_INFO, "service", None),
+    ]
+    assert paper.lines == ["a fault"]
+
+
 def test_without_a_look_up_a_line_is_written_at_once(paper: Paper) -> None:
     """With the session's id in front, and the address in brackets."""
     Journal([paper]).session("6AM5bOfK015118", PEER).judged(event("VRFY x"))

@@ -53,6 +53,8 @@ class Stage:
     ) -> None:
         self.now = now
         self.said: list[tuple[str, int]] = []
+        self.told: list[tuple[str, dict[str, Any] | None]] = []
+        """The event of each line, and its fields."""
         self.orders: list[Orders] = []
         self._handed_back: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         state = State(file=str(path) if path is not None else "memory")
@@ -61,12 +63,17 @@ class Stage:
             lambda: self.now,
             wanted,
             state,
-            lambda text, priority: self.said.append((text, priority)),
+            self.say,
             self.orders.append,
             self._handed_back.put,
             partner=partner,
         )
         self.ledger.start()
+
+    def say(self, text: str, priority: int, event: str = "service", fields: dict[str, Any] | None = None, /) -> None:
+        """Write a line."""
+        self.said.append((text, priority))
+        self.told.append((event, fields))
 
     def turn(self) -> None:
         """Do in the loop what threads have handed back."""

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpguard.ledger import bans as module
+from smtpguard.ledger import together
 from smtpguard.ledger.bans import Bans
+from smtpguard.ledger.lifting import LIFTED, concerned
 from smtpguard.ledger.measures import Hardness, Measure
 from smtpguard.ledger.sources import around, holds, prefix_of, written
 from tests.ledger.support import NOW, ban
@@ -42,17 +44,20 @@ def test_bans_end() -> None:
 
 
 def test_an_address_is_let_off_with_the_prefixes_that_have_it() -> None:
-    """In any form in which an address may be written; a prefix lets off itself alone."""
+    """In any form in which an address may be written; and of a prefix all that is in it."""
     table = Bans()
     keys = ["2001:db8:1:2::9", "2001:db8:1:2::/64", "2001:db8:1:3::/64", "192.0.2.7", "192.0.2.0/24"]
     for key in keys:
         table.add(ban(key), NOW)
     assert table.lift("2001:DB8:1:2:0::0009") == keys[:2]
-    assert table.lift("192.0.2.0/24") == ["192.0.2.0/24"]
-    assert table.lift("192.0.2.8") == []
+    table.add(ban("192.0.3.7"), NOW)
+    assert table.lift("192.0.2.8") == ["192.0.2.0/24"]
+    table.add(ban("192.0.2.0/28"), NOW)
+    assert table.lift("192.0.2.0/24") == ["192.0.2.7", "192.0.2.0/28"]
+    assert table.lift("192.0.2.0/24") == []
     for nonsense in ("", "localhost", "192.0.2.7/x", "192.0.2.7\n", "[192.0.2.7]"):
         assert table.lift(nonsense) == []
-    assert table.lift("192.0.2.7") == ["192.0.2.7"]
+    assert table.lift("192.0.3.7") == ["192.0.3.7"]
 
 
 def test_the_table_is_bounded() -> None:
@@ -130,3 +135,10 @@ def test_keys_are_written_in_one_form() -> None:
     for nonsense in ("", "/", "a/b", "192.0.2.300"):
         with pytest.raises(ValueError):
             written(nonsense)
+
+
+def test_no_more_are_let_off_at_once_than_can_be_told_to_others() -> None:
+    """The rest of a large network the next time."""
+    keys = [f"10.0.{number >> 8}.{number & 255}" for number in range(LIFTED + 5)]
+    assert concerned("10.0.0.0/8", keys) == keys[:LIFTED]
+    assert LIFTED < together.BANS

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from smtpguard.cli import asking, bans, incidents, kept
 from smtpguard.cli.main import main
 from smtpguard.ledger.incident import Incident
 from smtpguard.ledger.measures import Measure
@@ -287,9 +289,77 @@ def test_bans_are_asked_of_the_service(typed: Typed, tmp_path: Path) -> None:
         assert typed("bans", "lift", "192.0.2.7", "--admin", admin) == (
             1,
             "",
-            "192.0.2.7: there is no ban against it; if it was slowed or sent away, it no longer is\n",
+            "192.0.2.7: it was not slowed, sent away or banned\n",
         )
         assert typed("bans", "--admin", admin)[1] == "nobody is banned\n"
+
+
+def test_who_is_slowed_or_sent_away_is_listed_on_demand(typed: Typed, tmp_path: Path) -> None:
+    """With what is done, for which limit and until when; and how many there are beside those that are told."""
+    with service(tmp_path) as running:
+        admin = f"unix:{running.places[0]}"
+        assert "203.0.113" not in typed("bans", "--admin", admin)[1]
+        status, out, err = typed("bans", "--all", "--admin", admin)
+        assert (status, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[0] == "1 ban, 3 slowed or sent away"
+        assert re.match(r"192\.0\.2\.7 +banned +scanners", lines[3])
+        assert re.match(r"203\.0\.113\.4 +sent away +guessers +41 +\S+ \S+ +20\S+ \S+", lines[4])
+        assert re.match(r"203\.0\.113\.5 +each command waits 2\.5 s +scanners ", lines[5])
+        assert lines[6] == "(1 more)"
+        rows = json.loads(typed("bans", "--all", "--json", "--admin", admin)[1])
+        assert [row["step"] for row in rows] == ["ban", "close", "delay"]
+
+
+def test_a_network_is_let_off_with_all_that_is_in_it(typed: Typed, tmp_path: Path) -> None:
+    """And how many that were is said."""
+    with service(tmp_path) as running:
+        admin = f"unix:{running.places[0]}"
+        assert typed("bans", "lift", "192.0.2.9/24", "--admin", admin) == (
+            0,
+            "192.0.2.0/24: 1 let off: 192.0.2.7\n",
+            "",
+        )
+        assert typed("bans", "lift", "192.0.2.9/24", "--admin", admin) == (
+            1,
+            "",
+            "192.0.2.0/24: nobody in it was slowed, sent away or banned\n",
+        )
+
+
+def test_without_settings_in_their_usual_place_the_flags_are_named(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing need be installed to ask a guard that runs from elsewhere."""
+    for module in (asking, kept, bans, incidents):
+        monkeypatch.setattr(module, "DEFAULT_SETTINGS", str(tmp_path / "smtpguard.yaml"))
+    monkeypatch.setattr(kept, "DEFAULT_FILE", str(tmp_path / "smtpguard.db"))
+    for arguments in (["status"], ["bans"], ["bans", "lift", "192.0.2.7"], ["incidents"]):
+        status, out, err = typed(*arguments)
+        assert (status, out) == (os.EX_UNAVAILABLE, "")
+        assert f"there is no {tmp_path}/smtpguard.yaml: name the settings with --config FILE, or the endpoint" in err
+        assert "--admin unix:/run/smtpguard/admin.sock" in err
+
+
+def test_a_file_that_only_its_owner_may_read_is_said_to_be_that(typed: Typed) -> None:
+    """In other words than SQLite's, which has none for it."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "smtpguard.db")
+        path.write_bytes(b"SQLite")
+        path.chmod(0)
+        os.chmod(folder, 0o755)
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            said = typed("incidents", "--state", path)
+        finally:
+            os.seteuid(user)
+    assert said == (
+        os.EX_UNAVAILABLE,
+        "",
+        f"smtpguard: {path}: permission denied: ask as root, or as whom the service runs\n",
+    )
 
 
 def test_where_no_service_answers_the_file_is_read_and_that_is_said(typed: Typed, settings: Path) -> None:

@@ -371,12 +371,12 @@ def test_what_is_said_has_the_source_in_front_and_names_at_the_end() -> None:
     for number in range(4):
         told.made.did(vrfy(f"{hostile}{number}"), NOW + 1)
     (found,) = told.made
-    assert sayings.opened(found).startswith(
+    assert sayings.opened(found).text.startswith(
         f"incident {found.id} opened: 192.0.2.7: harvester, 4 probes; names: x\\r\\n"
     )
     found.measured(ban())
     told.made.tick(NOW + 1 + QUIET)
-    text = sayings.closed(found)
+    text = sayings.closed(found).text
     assert text.startswith(f"incident {found.id} closed: 192.0.2.7: harvester, 4 probes in 1 session and 0 s, banned; ")
     assert text.isprintable()
     assert text.isascii()
@@ -388,11 +388,11 @@ def test_what_is_said_is_no_longer_than_a_line() -> None:
     for number in range(2000):
         told.made.did(rcpt("n" * 800 + str(number)), NOW)
     (found,) = told.made
-    assert len(sayings.closed(found)) < 1000
+    assert len(sayings.closed(found).text) < 1000
     for number in range(100):
         told.made.did(rcpt(f"m{number}", "192.0.2.8", NOW + number), NOW)
     other = next(one for one in told.made if one.key == "192.0.2.8")
-    assert sayings.closed(other).endswith("; names (and 92 more): m0, m1, m2, m3, m4, m5, m6, m7")
+    assert sayings.closed(other).text.endswith("; names (and 92 more): m0, m1, m2, m3, m4, m5, m6, m7")
 
 
 def test_enough_is_what_one_old_hole_is() -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from smtpguard.config.incidents import IncidentSettings
 from smtpguard.ledger import keeping, ledger, together
@@ -82,6 +83,12 @@ def test_an_incident_is_told_once_when_it_begins_and_once_when_it_is_over(stages
             syslog.LOG_NOTICE,
         ),
     ]
+    source, scanner = {"client": "192.0.2.7", "id": number}, {"verdict": "scanner"}
+    whole = {"probes": 8, "recipients": 1, "auth": 1}
+    assert stage.told == [
+        ("incident", {**source, "state": "opened", **scanner, "deeds": {"probes": 2}, "sessions": 1, "banned": False}),
+        ("incident", {**source, "state": "closed", **scanner, "deeds": whole, "sessions": 5, "banned": False}),
+    ]
     assert stage.ledger.status()["incidents"][0]["closed"] == stage.now
     assert stage.ledger.opened == 1
 
@@ -103,6 +110,43 @@ def test_a_ban_that_a_process_decided_is_told_to_all(stages: list[Stage]) -> Non
     assert stage.ledger.bans() == []
 
 
+def test_an_incident_that_begins_with_a_limit_is_called_by_what_led_to_it(stages: list[Stage]) -> None:
+    """What a process tells with the measure is no less known than what it told before."""
+    stage = Stage()
+    stages.append(stage)
+    stage.did(rcpt("a@x.test"))
+    stage.did(rcpt("b@x.test"), rcpt("c@x.test"), measures=(ban(),))
+    (text,) = stage.texts()
+    assert text.endswith(" opened: 192.0.2.7: harvester, 3 refused recipients; names: a@x.test, b@x.test, c@x.test")
+
+
+def test_bans_that_processes_hold_are_taken_over_and_are_no_news(stages: list[Stage]) -> None:
+    """By a ledger that has begun anew: they are told to all, once, and no incident begins with them."""
+    stage = Stage()
+    stages.append(stage)
+    bans = tuple(ban(f"10.0.{number // 250}.{1 + number % 250}") for number in range(ledger.ORDERED + 5))
+    for worker in range(3):
+        stage.ledger.told(Report(worker, recalled=bans))
+    assert [one for orders in stage.orders for one in orders.measures] == list(bans)
+    assert len(stage.orders) == 2
+    assert len(stage.ledger.bans()) == len(bans)
+    assert stage.ledger.incidents() == []
+    assert stage.texts() == []
+
+
+def test_a_ban_that_was_lifted_is_not_taken_over_from_a_process_that_did_not_know(stages: list[Stage]) -> None:
+    """Its answer may have been on the way; a later one is another ban."""
+    stage = Stage()
+    stages.append(stage)
+    stage.ledger.told(Report(1, recalled=(ban(),)))
+    assert stage.ledger.lift("192.0.2.7")
+    stage.ledger.told(Report(2, recalled=(ban(),)))
+    assert stage.ledger.bans() == []
+    stage.now += 5
+    stage.ledger.told(Report(2, recalled=(ban(since=NOW + 1),)))
+    assert [one["key"] for one in stage.ledger.bans()] == ["192.0.2.7"]
+
+
 def test_who_is_let_off_is_let_off_everywhere(stages: list[Stage]) -> None:
     """With the prefix that was banned for it; whoever was only sent away, too."""
     stage = Stage()
@@ -115,7 +159,49 @@ def test_who_is_let_off_is_let_off_everywhere(stages: list[Stage]) -> None:
     assert stage.orders[1:] == [Orders(lifted=("192.0.2.9",))]
     assert not stage.ledger.lift("many addresses; \x1b[2J")
     assert len(stage.orders) == 2
-    assert stage.texts()[1:] == ["ban lifted: 2001:db8:1:2::/64"]
+    assert stage.texts()[1:] == [
+        "ban lifted: 2001:db8:1:2::/64",
+        "to be let off: 192.0.2.9: it was not slowed, sent away or banned",
+    ]
+
+
+def test_who_is_slowed_or_sent_away_is_let_off_and_the_log_says_so(stages: list[Stage]) -> None:
+    """An address, or all in a network; what is over by then is nothing."""
+    stage = Stage()
+    stages.append(stage)
+    slowed = Measure(Hardness.DELAY, "192.0.2.9", NOW + 60, "scanners", NOW, 5.0)
+    away = Measure(Hardness.CLOSE, "192.0.2.10", NOW + 60, "scanners", NOW)
+    stage.did(measures=(slowed, away, evolve(away, key="192.0.3.1"), ban("192.0.2.11")))
+    del stage.said[:]
+    assert stage.ledger.lift("192.0.2.9") == ["192.0.2.9"]
+    assert stage.ledger.lift("192.0.2.9") == []
+    assert stage.ledger.lift("192.0.2.0/24", ["192.0.2.77", "198.51.100.1"]) == [
+        "192.0.2.11",
+        "192.0.2.10",
+        "192.0.2.77",
+    ]
+    assert stage.orders[-1] == Orders(lifted=("192.0.2.11", "192.0.2.10", "192.0.2.77", "192.0.2.0/24"))
+    assert stage.texts() == [
+        "let off, no longer slowed or sent away: 192.0.2.9",
+        "to be let off: 192.0.2.9: it was not slowed, sent away or banned",
+        "ban lifted: 192.0.2.11",
+        "let off, no longer slowed or sent away: 192.0.2.10, 192.0.2.77",
+    ]
+    stage.now += 61
+    stage.ledger.tick()
+    assert stage.ledger.lift("192.0.3.1") == []
+
+
+def test_an_incident_whose_ban_was_lifted_is_not_banned(stages: list[Stage]) -> None:
+    """Unless another ban of the same source stands."""
+    stage = Stage()
+    stages.append(stage)
+    one, other = "2001:db8:1:2::9", "2001:db8:1:2::a"
+    stage.did(wiz(one), measures=(ban(one), ban(other)))
+    stage.ledger.lift(one)
+    assert [row["banned"] for row in stage.ledger.incidents()] == [True]
+    stage.ledger.lift(other)
+    assert [row["banned"] for row in stage.ledger.incidents()] == [False]
 
 
 def test_the_status_is_bounded(stages: list[Stage]) -> None:
@@ -152,7 +238,7 @@ def test_bans_and_incidents_outlive_a_restart(path: Path, stages: list[Stage]) -
     first = Stage(path)
     first.did(wiz(), vrfy("root"), measures=(ban("2001:db8:9::/64", 10), ban()))
     first.until(lambda: first.ledger.incidents(), "the incident")
-    number = first.ledger.incidents()[0]["id"]
+    number = first.ledger.incidents()[1]["id"]
     first.close()
 
     second = Stage(path, now=NOW + 60)
@@ -161,7 +247,7 @@ def test_bans_and_incidents_outlive_a_restart(path: Path, stages: list[Stage]) -
     second.settle()
     assert second.orders == [Orders((ban(),))]
     assert [one["key"] for one in second.ledger.bans()] == ["192.0.2.7"]
-    row, other = second.ledger.incidents()
+    other, row = second.ledger.incidents()
     assert other["key"] == "2001:db8:9::/64"
     assert (row["id"], row["sessions"], row["opened"], row["last"]) == (number, 2, NOW, NOW + 60)
     assert row["deeds"] == {"probes": 2, "recipients": 1}

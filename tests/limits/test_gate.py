@@ -27,11 +27,18 @@ class Station:
 
     def __init__(self, limits: str = LADDER, at_once: int = 1) -> None:
         self.log: list[str] = []
+        self.told: list[tuple[str, dict[str, Any] | None]] = []
+        """The event of each line, and its fields."""
         self.crossed: list[tuple[str, str]] = []
         self.now = 1_000_000.0
         self.at_once = at_once
-        self.gate = Gate(policy(limits), lambda text, _: self.log.append(text), lambda _peer, _by: self.at_once)
+        self.gate = Gate(policy(limits), self.say, lambda _peer, _by: self.at_once)
         self.gate.crossed = lambda limit, step: self.crossed.append((limit, step))
+
+    def say(self, text: str, _priority: int, event: str = "service", fields: dict[str, Any] | None = None, /) -> None:
+        """Write a line."""
+        self.log.append(text)
+        self.told.append((event, fields))
 
     def probe(self, times: int = 1, peer: Peer = CLIENT) -> list[Measure]:
         """A client probes."""
@@ -65,6 +72,31 @@ def test_each_step_is_taken_at_its_count_and_told_once() -> None:
         "limit scanners: 203.0.113.9: 3 probes in 1 minute, each command waits 5 seconds",
         "limit scanners: 203.0.113.9: 5 probes in 1 minute, sent away for 1 minute",
         "limit scanners: 203.0.113.9: 7 probes in 1 minute, banned for 1 hour",
+    ]
+
+
+def test_a_step_is_told_in_fields_too() -> None:
+    """When it begins, and when it ends."""
+    station = Station()
+    station.probe(7)
+    client = {"client": "203.0.113.9", "limit": "scanners"}
+    begun = {"count": 7, "what": "probes", "until": "1970-01-12T14:46:40.000+00:00"}
+    assert station.told == [("limit", {**client, "state": "begun", "step": "ban", **begun})]
+    station.enters()
+    station.pass_time(3600)
+    assert station.told[1:] == [("limit", {**client, "state": "ended", "step": "ban", "turned_away": 1})]
+
+
+def test_a_crowd_is_told_in_fields_too() -> None:
+    """It stands for no time."""
+    station = Station("limits: {crowd: {count: parallel, most: 20, then: close}}", at_once=21)
+    assert all(station.enters() is not None for _ in range(3))
+    station.at_once = 20
+    station.pass_time(60)
+    client = {"client": "203.0.113.9", "limit": "crowd"}
+    assert station.told == [
+        ("limit", {**client, "state": "begun", "step": "close", "count": 21, "what": "parallel", "until": None}),
+        ("limit", {**client, "state": "goes on", "step": "close", "turned_away": 2}),
     ]
 
 
@@ -104,6 +136,61 @@ def test_a_ban_outlasts_the_window_and_says_at_its_end_what_it_cost() -> None:
     station.pass_time(1)
     assert station.log == ["limit scanners: 203.0.113.9: ban over; 1001 connections were turned away"]
     assert station.enters() is None
+
+
+HAMMERED = "limits: {scanners: {count: probes, rate: 8/hour, then: [{over: 8, close: true}, {over: 12, ban: 1 day}]}}"
+
+
+def comes(station: Station, times: int) -> list[Hardness | None]:
+    """Have a client come so often; return what keeps it out."""
+    found = [station.enters() for _ in range(times)]
+    return [None if measure is None else measure.hardness for measure in found]
+
+
+def test_who_keeps_hammering_at_a_close_comes_to_the_ban_behind_it() -> None:
+    """Each connection counts one; it is said once, and how many were turned away at the end of all."""
+    station = Station(HAMMERED)
+    station.probe(9)
+    assert comes(station, 6) == [Hardness.CLOSE] * 3 + [Hardness.BAN] * 3
+    assert station.crossed == [("scanners", "close"), ("scanners", "ban")]
+    assert station.log == [
+        "limit scanners: 203.0.113.9: 9 probes in 1 hour, sent away for 1 hour",
+        "limit scanners: 203.0.113.9: 13 in all with 4 connections turned away, banned for 1 day",
+    ]
+    del station.log[:]
+    station.pass_time(3601)  # the time of the `close` is over
+    assert station.stands() is Hardness.BAN
+    assert station.log == []
+    station.now += 86400
+    station.gate.tick(station.now)
+    assert station.log == ["limit scanners: 203.0.113.9: ban over; 6 connections were turned away"]
+
+
+def test_a_mail_program_that_tries_again_every_few_minutes_is_let_in_when_the_close_is_over() -> None:
+    """It is never banned for trying, and what it tried makes the `close` no longer."""
+    station = Station(HAMMERED)
+    station.probe(9)
+    tries = 0
+    while station.enters() is not None:
+        assert station.stands() is Hardness.CLOSE
+        station.now += 120
+        station.gate.tick(station.now)
+        tries += 1
+    assert tries == 30
+    assert len(station.log) == 2
+
+
+def test_connections_that_are_turned_away_count_within_the_time_of_the_limit_and_not_behind_a_lift() -> None:
+    """The window slides over them as over all else."""
+    station = Station(HAMMERED)
+    station.probe(9)
+    assert comes(station, 3) == [Hardness.CLOSE] * 3
+    station.gate.lift("203.0.113.9", station.now)
+    station.probe(9)
+    assert comes(station, 3) == [Hardness.CLOSE] * 3
+    station.pass_time(7300)
+    station.probe(9)
+    assert comes(station, 4) == [Hardness.CLOSE] * 3 + [Hardness.BAN]
 
 
 def test_too_many_at_once_are_said_once_a_minute() -> None:

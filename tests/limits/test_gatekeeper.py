@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -66,15 +66,22 @@ class Stand:
         self.lines: list[str] = []
         self.deeds: list[Deed] = []
         self.measures: list[list[Measure]] = []
+        self.before: list[int] = []
+        """How many deeds had been told, each time that measures were."""
         self.keeper = Gatekeeper(self.clock, cast(Any, self), policy(limits), self.say, now=self.now)
         self.keeper.tell = self.deeds.extend
-        self.keeper.tell_measures = lambda measures: self.measures.append(list(measures))
+        self.keeper.tell_measures = self.follow
         self.keeper.start()
 
     def now(self) -> float:
         return 1e9 + float(self.clock.seconds())
 
-    def say(self, text: str, priority: int) -> None:
+    def follow(self, measures: Sequence[Measure], deeds: Sequence[Deed]) -> None:
+        self.deeds.extend(deeds)
+        self.measures.append(list(measures))
+        self.before.append(len(self.deeds))
+
+    def say(self, text: str, *_rest: object) -> None:
         self.lines.append(text)
 
     # smtpguard.net.gatekeeper.Guarded
@@ -111,6 +118,48 @@ def test_who_crosses_a_limit_is_held_before_its_next_command_and_the_others_a_tu
     stand.clock.advance(ENFORCE_SECONDS)
     assert [one.sent_away for one in (scanner, idle, other)] == [1, 1, 0]
     assert stand.keeper.enters(CLIENT) is not None
+
+
+def test_each_session_of_who_is_sent_away_is_held_behind_its_next_deed() -> None:
+    """Whichever session crossed the limit, and with what: pipelined commands do not wait for a look at all sessions."""
+    stand = Stand(
+        "limits: {a: {count: probes, rate: 100/hour, then: close}, b: {count: auth, rate: 1/hour, then: close}}"
+    )
+    first, *others = (stand.begin() for _ in range(5))
+    for session in (first, *others):
+        stand.note(session, REFUSED, 3)  # so that some more pass without a look
+    stand.note(first, Authenticated("PLAIN", False), 2)
+    assert first.dialogue.leaving
+    for session in others:
+        assert not session.dialogue.leaving
+        stand.note(session, REFUSED)
+        assert session.dialogue.leaving
+
+
+def test_each_session_of_who_is_slowed_or_banned_by_orders_is_held_behind_its_next_deed() -> None:
+    """Also where nobody is over a limit here."""
+    for hardness in (Hardness.DELAY, Hardness.BAN):
+        stand = Stand()
+        sessions = [stand.begin() for _ in range(3)]
+        now = stand.now()
+        stand.keeper.obey(Orders((Measure(hardness, "203.0.113.9", now + 60, "a", now, 5.0, 9),)))
+        for session in sessions:
+            stand.note(session, REFUSED)
+            held = session.dialogue.slowed, session.dialogue.leaving
+            assert held == ((5.0, False) if hardness is Hardness.DELAY else (0.0, True))
+
+
+def test_what_led_to_a_measure_is_told_no_later_than_the_measure() -> None:
+    """Or nobody would know, when an incident begins with it, what it is; what others did waits for its second."""
+    stand = Stand("limits: {a: {count: probes, rate: 2/hour, then: {ban: 1 hour}}}")
+    stand.note(stand.begin(Peer.parse("203.0.113.10")), REFUSED)
+    stand.note(stand.begin(), REFUSED, 3)
+    stand.clock.advance(ENFORCE_SECONDS)
+    assert stand.before == [3]
+    assert {deed.address for deed in stand.deeds} == {"203.0.113.9"}
+    stand.clock.advance(1.0)
+    assert [deed.shown for deed in stand.deeds if deed.address == "203.0.113.10" and deed.shown] == ["VRFY george"]
+    assert sum(deed.times for deed in stand.deeds if deed.kind is Kind.PROBE) == 4
 
 
 def test_a_limit_is_crossed_by_the_same_deed_in_however_many_sessions_and_seconds() -> None:

@@ -92,3 +92,19 @@ def test_bans_outlive_the_limit_that_led_to_them() -> None:
         ("192.0.2.7", Hardness.BAN),
         ("192.0.2.8", Hardness.CLOSE),
     }
+
+
+def test_who_is_slowed_or_sent_away_is_told_the_hardest_and_newest_first() -> None:
+    """Each once, with the harder of two; who is banned is not among them."""
+    standing = Standing()
+    for number in range(10):
+        key = f"192.0.2.{number}"
+        standing.add(Measure(Hardness.DELAY, key, 100.0, "a", float(number), 1.0))
+        if number in (3, 4):
+            standing.add(Measure(Hardness.CLOSE, key, 100.0, "b", float(number)))
+    standing.add(Measure(Hardness.BAN, "192.0.2.9", 100.0, "b", 9.0))
+    found, total = standing.held(4)
+    assert [(one.key[-1], one.hardness.value) for one in found] == [
+        ("4", "close"), ("3", "close"), ("8", "delay"), ("7", "delay"),
+    ]  # fmt: skip
+    assert total == 9

@@ -104,7 +104,7 @@ def test_what_rsyslogd_makes_of_the_lines_is_read_too(backend: tuple[str, int], 
         settings = {"to": "both", "syslog_socket": str(daemon.socket), "level": 11}
         with guard(tmp_path, backend, settings) as running:
             say_it_all(running)
-        wait_until(lambda: "stopping; " in daemon.log.read_text(), "rsyslogd to write it all")
+        wait_until(lambda: ": stopped\n" in daemon.log.read_text(), "rsyslogd to write it all")
     log = daemon.log
     check(log, "smtpguard")
 
@@ -177,7 +177,7 @@ def test_debians_filters_for_sendmail_read_our_lines(backend: tuple[str, int], t
         settings = {"to": "both", "syslog_socket": str(daemon.socket), "syslog_ident": "sendmail", "level": 11}
         with guard(tmp_path, backend, settings, policy(("192.0.2.0/24",)) + "budgets: sendmail\n") as running:
             say_it_all(running)
-        wait_until(lambda: "stopping; " in daemon.log.read_text(), "rsyslogd to write it all")
+        wait_until(lambda: ": stopped\n" in daemon.log.read_text(), "rsyslogd to write it all")
     log = daemon.log
     rejected, failed = found(log, "sendmail-reject"), found(log, "sendmail-auth")
     assert [address for address, _ in rejected] == ["127.0.0.2", "::1"]
@@ -195,11 +195,13 @@ FORGED = [
     f"[{VICTIM}]: VRFY x [rejected]",
     f"x [{VICTIM}]: VRFY x [rejected]",
     f"[{VICTIM}]: SMTP violation, x",
-    f"rejecting connection from [{VICTIM}]: 1 sessions from one address",
+    f"rejecting connection from [{VICTIM}]: 1 session from one address",
     f'"wiz" command from [{VICTIM}] ({VICTIM})',
     f"AUTH failure (PLAIN): authentication failure (535) x, relay=[{VICTIM}]",
     f"possible SMTP attack: command=VRFY, count=6 [{VICTIM}]: possible SMTP attack: command=AUTH, count=6",
     f"ruleset=check_relay, relay=[{VICTIM}], reject=421 4.3.2 Connection rate limit exceeded.",
+    f"limit guessers: {VICTIM}: 51 refused recipients in 1 hour, banned for 1 day",
+    f'", "event": "limit", "priority": 5, "client": "{VICTIM}", "limit": "x", "state": "begun", "step": "ban", ',
     f'", "event": "probe", "priority": 2, "session": "ID", "client": "{VICTIM}", "host": null, ',
 ]
 LEADS = [
@@ -251,7 +253,9 @@ def test_no_kind_of_line_lets_a_client_name_another(tmp_path: Path, style: Style
         ("smtpguard", ""),
         ("smtpguard", "[mode=classic]"),
         ("smtpguard", "[mode=aggressive]"),
+        ("smtpguard", "[mode=limits]"),
         ("smtpguard-json", ""),
+        ("smtpguard-json", "[mode=limits]"),
         ("sendmail-reject", "[mode=extra]"),
         ("sendmail-auth", ""),
     ):
@@ -263,8 +267,12 @@ def test_no_kind_of_line_lets_a_client_name_another(tmp_path: Path, style: Style
 # -- a server that bans --------------------------------------------------------------------------------
 
 
-def test_fail2ban_bans_who_probes_and_nobody_else(backend: tuple[str, int], tmp_path: Path) -> None:
-    """The shipped jail and filter as an administrator installs them, with a ban that is a line in a file."""
+@pytest.mark.parametrize("jail", ["smtpguard", "smtpguard-limits"])
+def test_fail2ban_bans_who_probes_and_nobody_else(backend: tuple[str, int], tmp_path: Path, jail: str) -> None:
+    """The shipped jails and filters as an administrator installs them, with a ban that is a line in a file.
+
+    That for limits waits for one line of the guard's, and for nothing else.
+    """
     etc, log, banned = tmp_path / "fail2ban", tmp_path / "guard.log", tmp_path / "banned"
     shutil.copytree("/etc/fail2ban", etc)
     for kind in ("filter.d", "jail.d"):
@@ -272,8 +280,10 @@ def test_fail2ban_bans_who_probes_and_nobody_else(backend: tuple[str, int], tmp_
             shutil.copy(one, etc / kind)
     (etc / "jail.d/defaults-debian.conf").unlink(missing_ok=True)
     (etc / "action.d/note.conf").write_text(f"[Definition]\nactionban = echo <ip> >>{banned}\n")
+    other = "" if jail == "smtpguard" else "[smtpguard]\nenabled = false\n"
+    enabled = "enabled = true\n" if other else ""
     (etc / "jail.local").write_text(
-        f"[smtpguard]\nbackend = polling\nlogpath = {log}\naction = note\nignoreip =\nignoreself = false\n"
+        f"{other}[{jail}]\n{enabled}backend = polling\nlogpath = {log}\naction = note\nignoreip =\nignoreself = false\n"
     )
     log.touch()
     command = ["fail2ban-server", "-c", str(etc), "-s", str(tmp_path / "socket"), "-p", str(tmp_path / "pid")]
@@ -284,13 +294,14 @@ def test_fail2ban_bans_who_probes_and_nobody_else(backend: tuple[str, int], tmp_
         return "".join(path.read_text() for path in (tmp_path / "f2b.log", log) if path.exists())
 
     try:
-        wait_until(lambda: "Jail 'smtpguard' started" in story() or server.poll(), "the jail to begin", 30, story)
-        with guard(tmp_path, backend, {"to": ["stderr", "file"], "file": str(log)}) as running:
+        wait_until(lambda: f"Jail '{jail}' started" in story() or server.poll(), "the jail to begin", 30, story)
+        limits = "limits: {scanners: {count: probes, rate: 4/hour, by: address, then: {ban: 1 day}}}\n"
+        text = policy(("192.0.2.0/24",)) + (limits if jail == "smtpguard-limits" else "")
+        with guard(tmp_path, backend, {"to": ["stderr", "file"], "file": str(log)}, text) as running:
             for number, client in zip(range(2), clients(running), strict=True):
-                for command_ in ("VRFY root", "EXPN all", f"VRFY x [{VICTIM}]: vrfy y [rejected]", "WIZ", "DEBUG"):
-                    if number == 0:
-                        client.say(command_)
-                client.say("MAIL FROM:<a@b.example>")
+                probes = ("VRFY root", "EXPN all", f"VRFY x [{VICTIM}]: vrfy y [rejected]", "WIZ", "DEBUG")
+                for command_ in probes if number == 0 else ("MAIL FROM:<a@b.example>",):
+                    client.say(command_)
             wait_until(lambda: banned.exists() and banned.read_text(), "a ban", 30, story)
     finally:
         server.terminate()

@@ -71,6 +71,10 @@ class User:
         self.side: BackendSide | None = None
         self.octets = b""
         self.ended = ""
+        self.others = False
+
+    def backend_tried(self, others: bool) -> None:
+        self.others = others
 
     def backend_connected(self, backend: BackendSide) -> None:
         self.side = backend

@@ -291,7 +291,7 @@ def test_a_handshake_that_does_not_come_in_time_is_waited_for_no_longer(tmp_path
     _, wire = entrance.connect()
     _, other = entrance.connect()
     assert other.aborted
-    assert "rejecting connection from [192.0.2.1]: 1 connections (limits.sessions)" in entrance.log.getvalue()
+    assert "rejecting connection from [192.0.2.1]: 1 connection (limits.sessions)" in entrance.log.getvalue()
     entrance.clock.advance(60)
     assert wire.aborted
     assert "no handshake within 60 s" in entrance.log.getvalue()

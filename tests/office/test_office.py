@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from twisted.internet.task import Clock
 
 from smtpguard.ledger.measures import Hardness, Measure
@@ -36,9 +37,7 @@ class Kept:
         self.clock = Loop()
         self.orders: list[Orders] = []
         facts = facts_of(configuration, None, [], [], 0.0, 1)
-        self.office = Office(
-            self.clock, configuration, "guard.test", facts, lambda _text, _priority: None, self.orders.append
-        )
+        self.office = Office(self.clock, configuration, "guard.test", facts, lambda *_line: None, self.orders.append)
         self.office.start()
 
     def pass_seconds(self, seconds: float) -> None:
@@ -82,3 +81,16 @@ def test_processes_that_begin_together_are_told_together_what_stands(kept: Kept)
     assert [[one.key for one in orders.measures] for orders in kept.orders] == [["192.0.2.7", "192.0.2.8"]]
     kept.office.stop()
     assert not kept.clock.getDelayedCalls()
+
+
+def test_who_is_sent_away_is_listed_until_it_is_let_off(kept: Kept) -> None:
+    """At once, not with the next report."""
+    away = evolve(ban("192.0.2.7"), hardness=Hardness.CLOSE)
+    kept.office.told(Report(1, held=(away, evolve(away, key="192.0.3.7")), held_total=2))
+    assert [one["key"] for one in kept.office.status()["standing"]] == ["192.0.2.7", "192.0.3.7"]
+    kept.orders.clear()
+    assert kept.office.lift("192.0.2.0/24") == ["192.0.2.7"]
+    assert kept.orders == [Orders(lifted=("192.0.2.7", "192.0.2.0/24"))]
+    assert [one["key"] for one in kept.office.status()["standing"]] == ["192.0.3.7"]
+    assert kept.office.lift("192.0.2.7") == []
+    kept.office.stop()

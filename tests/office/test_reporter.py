@@ -12,7 +12,7 @@ from smtpguard.ledger.deeds import Deed, Kind
 from smtpguard.ledger.measures import Hardness, Measure
 from smtpguard.ledger.reports import DEEDS_A_REPORT, REPORT_SECONDS, Orders, Report
 from smtpguard.net.session import Session
-from smtpguard.office.reporter import DEEDS_HELD, Reporter
+from smtpguard.office.reporter import DEEDS_HELD, ROOM, Reporter
 
 BAN = Measure(Hardness.BAN, "192.0.2.7", 99.0, "scanners", 1.0)
 
@@ -24,6 +24,7 @@ class Nobody:
         """Not shut."""
         self.sessions: set[Session] = set()
         self.closed_because: str | None = None
+        self.fits: int | None = None
 
 
 class Office:
@@ -95,6 +96,34 @@ def test_what_could_not_be_told_is_told_with_the_next_report_once() -> None:
     assert (second.counts, second.deeds, second.measures) == ({}, (), ())
 
 
+def test_what_led_to_bans_is_told_before_them_or_with_them() -> None:
+    """Ahead of what waits, and of however many reports it takes."""
+    office = Office()
+    office.reporter.did(map(deed, range(1000, 1500)))
+    led = [deed(number) for number in range(DEEDS_A_REPORT + 20)]
+    office.reporter.followed([BAN], led)
+    assert [report.measures for report in office.reports] == [(), (BAN,)]
+    assert [one for report in office.reports for one in report.deeds][: len(led)] == led
+
+
+def test_an_office_that_asks_is_told_once_of_all_bans_that_stand() -> None:
+    """In as many reports as it takes, and again if there was no room; the next office is told anew."""
+    office = Office()
+    bans = [evolve(BAN, key=f"192.0.{number // 250}.{number % 250}") for number in range(ROOM + 5)]
+    office.reporter.start()
+    office.room = False
+    office.reporter.asked(7, lambda: bans)
+    office.clock.advance(REPORT_SECONDS)
+    office.room = True
+    for _ in range(5):
+        office.reporter.asked(7, lambda: bans)
+        office.clock.advance(REPORT_SECONDS)
+    assert [one for report in office.reports for one in report.recalled] == bans
+    assert not any(report.measures for report in office.reports)
+    office.reporter.asked(8, lambda: bans[:1])  # at once
+    assert office.reports[-1].recalled == (bans[0],)
+
+
 def test_deeds_that_are_too_many_for_a_report_go_with_the_next_ones() -> None:
     """And of too many for all of them the oldest are dropped."""
     office = Office()
@@ -152,8 +181,22 @@ def test_the_last_report_is_made_at_the_end_and_none_behind_it() -> None:
 def test_a_report_survives_the_way_to_another_process() -> None:
     """As JSON, with everything in it."""
     report = Report(
-        11, (deed(1),), {"a\tb": 1.0}, 3, (), ({"endpoint": "e"},), "why", 2, (BAN,), "wait", {"scanners": 1}
+        11,
+        (deed(1),),
+        {"a\tb": 1.0},
+        3,
+        (),
+        ({"endpoint": "e"},),
+        "why",
+        2,
+        (BAN,),
+        "wait",
+        {"scanners": 1},
+        (evolve(BAN, hardness=Hardness.CLOSE),),
+        1,
+        416,
     )
+    report = evolve(report, held=(evolve(BAN, key="192.0.2.8"),), held_total=1, fits=9, recalled=(BAN,))
     assert Report.from_json(report.to_json()) == report
 
 
@@ -167,3 +210,6 @@ def test_orders_that_are_too_long_for_a_message_go_in_parts() -> None:
     assert tuple(measure for orders in read for measure in orders.measures) == bans
     assert tuple(key for orders in read for key in orders.lifted) == keys
     assert list(Orders(bans[:1], keys).forms(65536)) == [Orders(bans[:1], keys).to_json()]
+    read = [Orders.from_json(one) for one in Orders(bans, (), 7, True).forms(65536)]
+    assert [one.asked_by for one in read] == [7] + [0] * (len(read) - 1)
+    assert [one.complete for one in read] == [False] * (len(read) - 1) + [True]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attrs import evolve
+
+from smtpguard.ledger.measures import Hardness, Measure
 from smtpguard.ledger.reports import LiveSession, Report
 from smtpguard.net.configuration import read
 from smtpguard.net.reloading import LastReload
 from smtpguard.office import status
-from smtpguard.office.facts import Facts, ListenerFacts, PolicyFacts, ProcessFacts, ReloadFacts, facts_of
+from smtpguard.office.facts import KEEPING, Facts, ListenerFacts, PolicyFacts, ProcessFacts, ReloadFacts, facts_of
 from smtpguard.workers.channel import LONGEST
 
 POLICY = PolicyFacts("/etc/smtpguard/policy.yaml", "0123abcd", 1.0, 3, 2)
@@ -82,6 +85,46 @@ def test_the_longest_sessions_of_all_processes_come_first() -> None:
     told = status.sessions(reports, 10, 99, {"limit": 1})
     assert (told["now"], told["limit"], told["total"], told["turned_away"]) == (3, 10, 99, {"limit": 1})
     assert [one["id"] for one in told["live"]] == ["b", "c", "a"]
+
+
+def test_the_limit_of_sessions_is_what_there_are_descriptors_for() -> None:
+    """In all processes together, and no more than the settings say."""
+
+    def told(*fits: int | None) -> tuple[int, int]:
+        reports = {number: Report(number, fits=one) for number, one in enumerate(fits)}
+        sessions = status.sessions(reports, 2000, 0, {})
+        return sessions["limit"], sessions["configured"]
+
+    assert told(416) == (416, 2000)
+    assert told(416, 416) == (832, 2000)
+    assert told(1500, 1500) == told(None) == told(416, None) == told() == (2000, 2000)
+
+
+def test_who_is_slowed_or_sent_away_is_told_once_and_the_hardest_first() -> None:
+    """Whoever of the processes has decided what."""
+    close = Measure(Hardness.CLOSE, "192.0.2.7", 90.0, "guessers", 1.0, count=41)
+    delay = Measure(Hardness.DELAY, "192.0.2.8", 80.0, "scanners", 5.0, 2.5, 21)
+    weaker = Measure(Hardness.DELAY, "192.0.2.7", 99.0, "scanners", 2.0, 2.5, 21)
+    reports = {11: Report(11, held=(close, delay), held_total=2), 12: Report(12, held=(weaker,), held_total=1)}
+    told = status.standing(reports)
+    row = {"key": "192.0.2.7", "until": 90.0, "since": 1.0, "limit": "guessers", "count": 41}
+    assert told["standing"][0] == {**row, "step": "close", "seconds": 0.0}
+    assert [one["key"] for one in told["standing"]] == ["192.0.2.7", "192.0.2.8"]
+    assert told["standing_total"] == 2
+    many = tuple(evolve(close, key=f"192.0.2.{number}") for number in range(100))
+    more = tuple(evolve(close, key=f"192.0.3.{number}") for number in range(100))
+    told = status.standing({11: Report(11, held=many, held_total=300), 12: Report(12, held=more, held_total=100)})
+    assert (len(told["standing"]), told["standing_total"]) == (100, 300)
+
+
+def test_the_clerk_is_told_behind_all_who_serve(tmp_path: Path) -> None:
+    """However many they are: whoever looks for the one that is missing finds it."""
+    (tmp_path / "policy.yaml").write_text("rulesets: {}\n", "ascii")
+    flags = {"listen": ["tcp:25"], "backend": "tcp:127.0.0.1:2525", "policy": str(tmp_path / "policy.yaml")}
+    clerk = ProcessFacts("clerk", 10, 1.0, KEEPING)
+    facts = facts_of(read(None, flags), None, [], TWO * 500, 1.0, 4, False, clerk)
+    assert facts.processes[-1] == clerk
+    assert status.processes(facts, {})[-1]["state"] == "keeping the books"
 
 
 def test_a_process_that_has_not_reported_has_no_number_of_sessions() -> None:

@@ -94,10 +94,11 @@ def test_the_service_runs_without_root_and_says_when_it_is_ready() -> None:
 
 
 def test_the_example_settings_pass_the_check(capsys: pytest.CaptureFixture[str]) -> None:
-    """And a warning would be a bad example."""
+    """And a warning would be a bad example, but for the folder that the unit makes, where it does not run."""
     assert main(["check", "--config", str(UNITS / "smtpguard.yaml")]) == 0
     said = capsys.readouterr()
-    assert said.err == ""
+    made_at_the_start = "systemd makes it for a unit with RuntimeDirectory=smtpguard"
+    assert [line for line in said.err.splitlines() if not line.endswith(made_at_the_start)] == []
     assert f"{UNITS / 'smtpguard.yaml'}: ok\n" in said.out
 
 

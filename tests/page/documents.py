@@ -56,6 +56,8 @@ def quiet() -> dict[str, Any]:
         "limits": [],
         "bans": [],
         "bans_total": 0,
+        "standing": [],
+        "standing_total": 0,
         "incidents": [],
         "incidents_open": 0,
         "state": {"file": "", "shared": "", "counting": "here"},

@@ -119,3 +119,26 @@ def test_a_page_of_everything_does_not_keep_the_loop_from_clients() -> None:
     octets = page.render(document)
     assert time.process_time() - began < 0.1
     assert len(octets) < 600_000
+
+
+def test_the_page_tells_who_is_slowed_or_sent_away_and_why_there_is_less_room() -> None:
+    """As `smtpguard status` does; the clerk is no trouble."""
+    document = documents.quiet()
+    held = {"until": documents.NOW + 600, "since": documents.NOW, "limit": "scanners", "count": 41}
+    document["standing"] = [
+        {**held, "key": "203.0.113.4", "step": "close", "seconds": 0.0},
+        {**held, "key": "203.0.113.5", "step": "delay", "seconds": 2.5},
+    ]
+    document["standing_total"] = 5
+    document["sessions"] |= {"limit": 416, "configured": 1000}
+    document["processes"].append({"name": "clerk", "pid": 9, "since": 1.0, "state": "keeping the books"})
+    written = page.render(document).decode()
+    assert "<caption>Slowed or sent away</caption>" in written
+    assert "203.0.113.4" in written
+    assert "sent away</td>" in written
+    assert "waits 2.5 s</td>" in written
+    assert "and 3 more" in written
+    assert "There are descriptors for 416 sessions, and limits.sessions is 1,000" in written
+    assert "1 warning" in written
+    quiet = page.render(documents.quiet()).decode()
+    assert "Slowed or sent away" not in quiet

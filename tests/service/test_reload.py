@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -86,8 +88,41 @@ def test_every_fault_is_told_with_its_place_and_the_old_stays(sink: Sink, tmp_pa
         assert f"reload refused, 3 faults: policy {version} of {tmp_path}/policy.yaml stays in use" in told
         (tmp_path / "smtpguard.yaml").unlink()
         guard.reload(REFUSED)
-        assert f"{tmp_path}/smtpguard.yaml:1:1: No such file or directory" in "\n".join(guard.lines())
+        assert f"{tmp_path}/smtpguard.yaml: No such file or directory" in "\n".join(guard.lines())
         assert new_policy(guard) == 0
+
+
+@WORKERS
+def test_a_reload_tells_what_check_tells(sink: Sink, tmp_path: Path, workers: int) -> None:
+    """All of it, with faults in the settings as well; and of a policy that is gone, where it was looked for."""
+    with ReloadedGuard(tmp_path, sink, {"workers": workers}) as guard:
+        path = tmp_path / "smtpguard.yaml"
+        settings = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**settings, "policy": "policy.yaml", "workrs": 2, "timeouts": {"banner": 0}}))
+        guard.write(numbered(1).replace("check_vrfy", "check_vfry").replace("expect: 252", "expect: never"))
+        checked = _checked(path)
+        assert len(checked) == 4
+        guard.reload(REFUSED)
+        guard.wait_line("reload refused, 4 faults: ")
+        assert _told(guard, checked) == checked
+        (tmp_path / "policy.yaml").unlink()
+        checked = _checked(path)
+        assert len(checked) == 3
+        assert re.fullmatch(rf"{path}:\d+:\d+: policy: {tmp_path}/policy\.yaml: no such policy file, .*", checked[-1])
+        guard.reload(REFUSED)
+        guard.wait_line("reload refused, 3 faults: ")
+        assert _told(guard, checked) == checked
+
+
+def _checked(path: Path) -> list[str]:
+    """Return the faults that `check` has."""
+    command = [sys.executable, "-m", "smtpguard", "check", "--config", str(path)]
+    return subprocess.run(command, capture_output=True, text=True).stderr.splitlines()
+
+
+def _told(guard: ReloadedGuard, faults: list[str]) -> list[str]:
+    """Return those of the faults that the log has."""
+    return [fault for fault in faults if any(line.endswith(fault) for line in guard.lines())]
 
 
 @WORKERS
@@ -105,8 +140,24 @@ def test_settings_are_taken_but_for_those_that_need_a_restart(sink: Sink, tmp_pa
             assert client.banner.startswith("220 ")
             assert other.banner.startswith("421 ")
         guard.wait_line("connect from ")
-        guard.wait_line("workers: what the settings say now holds from the next start on")
-        guard.wait_line("listen: tcp:1:interface=127.0.0.1 is listened on from the next start on")
+        place = re.escape(f"{tmp_path}/smtpguard.yaml")
+        lines = (tmp_path / "smtpguard.yaml").read_text().splitlines()
+        number = next(number for number, line in enumerate(lines, 1) if line.startswith("workers:"))
+        guard.wait_line(f"{place}:{number}:1: warning: workers: what the settings say now holds from the next start on")
+        number = lines.index("- tcp:1:interface=127.0.0.1") + 1
+        new = "listen: tcp:1:interface=127.0.0.1 is listened on from the next start on"
+        guard.wait_line(f"{place}:{number}:3: warning: {new}")
+
+
+@WORKERS
+def test_what_is_not_there_is_said_at_the_start_and_at_every_reload(sink: Sink, tmp_path: Path, workers: int) -> None:
+    """At its place in the settings, as `check` says it."""
+    hook = {"hook": {"command": [f"{tmp_path}/gone"]}}
+    with ReloadedGuard(tmp_path, sink, {"workers": workers, "incidents": hook}) as guard:
+        said = f"warning: command: {tmp_path}/gone: No such file or directory"
+        assert guard.count(said) == 1
+        guard.reload()
+        assert guard.count(said) == 2
 
 
 @WORKERS

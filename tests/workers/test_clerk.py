@@ -46,13 +46,13 @@ def server() -> Iterator[RealSendmail]:
 
 
 class Clerked(ConfiguredGuard):
-    """A guard of two workers with an admin endpoint and a state file."""
+    """A guard of two workers with an admin endpoint and a state file, unless `state` says otherwise."""
 
-    def __init__(self, folder: Path, server: RealSendmail) -> None:
+    def __init__(self, folder: Path, server: RealSendmail, state: str = "", policy: str = LIMITED) -> None:
         """All limits hold for everybody."""
         self._place = parse_admin(f"unix:{folder}/admin.sock")
-        settings = {"workers": 2, "admin": self._place.text, "state": f"{folder}/state.db"}
-        super().__init__(folder, (server.address, server.port), LIMITED, settings)
+        settings = {"workers": 2, "admin": self._place.text, "state": state or f"{folder}/state.db"}
+        super().__init__(folder, (server.address, server.port), policy, settings)
 
     def status(self) -> dict[str, Any]:
         """Return the status document; nothing while nobody answers."""
@@ -62,9 +62,9 @@ class Clerked(ConfiguredGuard):
             return {}
         return document
 
-    def lift(self, address: str) -> None:
+    def lift(self, address: str) -> Any:
         """Let a client off."""
-        ask(self._place, "/bans/lift", {"address": address})
+        return ask(self._place, "/bans/lift", {"address": address})
 
 
 def probe_both(guard: Guard, each: int, source: str) -> list[Talk]:
@@ -106,6 +106,23 @@ def test_probes_add_up_over_workers_to_a_ban_that_all_of_them_keep(tmp_path: Pat
         wait_until(lambda: not is_sent_away(guard, "127.0.0.7"), "the end of the ban", 10)
 
 
+def test_who_is_sent_away_is_listed_and_let_off_with_its_network(tmp_path: Path, server: RealSendmail) -> None:
+    """Over workers; the log says so once, and the clerk is listed with the workers."""
+    policy = LIMITED.replace("ban: 1 hour", "close: true")
+    assert policy != LIMITED
+    with Clerked(tmp_path, server, policy=policy) as guard:
+        for client in probe_both(guard, 4, "127.0.0.7"):
+            client.close()
+        wait_until(lambda: is_sent_away(guard, "127.0.0.7"), "to be sent away", 10)
+        (row,) = wait_until(lambda: guard.status().get("standing"), "it to be listed", 10)
+        assert (row["key"], row["step"], row["limit"]) == ("127.0.0.7", "close", "scanners")
+        assert guard.status()["processes"][-1]["state"] == "keeping the books"
+        assert guard.lift("127.0.0.0/24") == {"lifted": True, "number": 1, "keys": ["127.0.0.7"]}
+        guard.wait_line("let off, no longer slowed or sent away: 127.0.0.7")
+        wait_until(lambda: not is_sent_away(guard, "127.0.0.7"), "to be let in", 10)
+        wait_until(lambda: not guard.status()["standing"], "nobody to be listed", 10)
+
+
 def test_sessions_at_once_are_counted_over_workers(tmp_path: Path, server: RealSendmail) -> None:
     """By prefix, three of one and no more, whichever worker they came to."""
     with Clerked(tmp_path, server) as guard:
@@ -136,11 +153,54 @@ def test_a_clerk_that_is_killed_is_replaced_and_knows_the_bans(tmp_path: Path, s
             lambda: "\n".join(guard.lines()),
         )
         assert [ban["key"] for ban in document["bans"]] == ["127.0.0.7"]
-        wait_until(lambda: len(guard.status().get("processes", ())) == 2, "both workers", 10)
+        wait_until(lambda: len(guard.status().get("processes", ())) == 3, "both workers, and the clerk", 10)
         assert is_sent_away(guard, "127.0.0.7")
         killed = [line for line in guard.lines() if "clerk (process " in line]
         assert len(killed) == 1
         assert killed[0].endswith("was killed by SIGKILL: workers go on, and another one starts now")
+
+
+def test_without_a_file_workers_tell_the_next_clerk_who_is_banned(tmp_path: Path, server: RealSendmail) -> None:
+    """No incident begins with that; a worker that begins then knows it, too, and so does who asks; it can be lifted."""
+    with Clerked(tmp_path, server, "memory") as guard:
+        for client in probe_both(guard, 4, "127.0.0.7"):
+            client.close()
+        (before,) = wait_until(lambda: guard.status().get("bans"), "a ban", 10)
+        clerk = wait_until(lambda: clerk_of(guard), "a clerk")
+        os.kill(clerk, signal.SIGKILL)
+        wait_until(lambda: clerk_of(guard) not in (None, clerk), "another clerk", 10)
+        (after,) = wait_until(lambda: guard.status().get("bans"), "the ban", 15, lambda: "\n".join(guard.lines()))
+        assert after == before
+        assert guard.status()["incidents"] == []
+        for worker in two_workers(guard):
+            os.kill(worker, signal.SIGKILL)
+            two_workers(guard, worker)
+        for _ in range(20):
+            assert is_sent_away(guard, "127.0.0.7")
+        assert not is_sent_away(guard, "127.0.0.8")
+        guard.lift("127.0.0.7")
+        wait_until(lambda: not any(is_sent_away(guard, "127.0.0.7") for _ in range(10)), "the end of the ban", 10)
+        assert guard.status()["bans"] == []
+
+
+def test_a_worker_knows_who_is_banned_before_its_first_client(tmp_path: Path, server: RealSendmail) -> None:
+    """All of them are replaced at once, with bans as many as there may be; clients wait for the first one."""
+    now = time.time()
+    keys = [f"127.1.{number // 250}.{1 + number % 250}" for number in range(BANS)]
+    store = Store(f"{tmp_path}/state.db", 1 << 26, 100)
+    store.load()
+    store.write(Changes(bans={key: Measure(Hardness.BAN, key, now + 3600, "scanners", now) for key in keys}))
+    store.close()
+    with Clerked(tmp_path, server) as guard:
+        assert is_sent_away(guard, keys[0])
+        assert is_sent_away(guard, keys[-1])
+        for _ in range(3):
+            workers = two_workers(guard)
+            for worker in workers:
+                os.kill(worker, signal.SIGKILL)
+            assert is_sent_away(guard, keys[-1])
+            for worker in workers:
+                two_workers(guard, worker)
 
 
 def test_all_bans_reach_workers_however_many_there_are(tmp_path: Path, server: RealSendmail) -> None:

@@ -78,7 +78,9 @@ def test_orders_and_reports_arrive_whole_and_in_order() -> None:
     ours, theirs = channel.pair()
     with ours, theirs:
         odd = Said(syslog.LOG_ERR, f"certificate {os.fsdecode(bytes([0xE9]))}é 5 of 6:\n missing")
-        told = (*Done, odd, Shut("the mail server is away é"), Shut(""))
+        fields = {"client": "192.0.2.7", "deeds": {"probes": 3}, "until": None, "banned": True}
+        limit = Said(syslog.LOG_NOTICE, "limit a: 192.0.2.7: 3 probes", "limit", fields)
+        told = (*Done, odd, limit, Shut("the mail server is away é"), Shut(""))
         for report in told:
             assert channel.report(theirs, report)
         assert list(channel.reports(ours)) == list(told)
