@@ -34,7 +34,7 @@ class ClerkProcess(Process):
 
     @property
     def name(self) -> str:
-        return "clerk" + (f" (process {self.pid})" if self.pid else "")
+        return f"clerk (process {self.pid})" if self.pid else "clerk"
 
     @property
     def title(self) -> str:

@@ -29,7 +29,6 @@ from tests.ledger.support import ban, rcpt, vrfy, wiz
 from tests.rig.guard import ROOT
 
 Typed = Callable[..., tuple[int, str, str]]
-NOW = time.time()
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e[red]x[/red]\r\n198.51.100.1"
 
 
@@ -67,17 +66,18 @@ def settings(tmp_path: Path, store: Store) -> Path:
 
 def write(store: Store) -> None:
     """Have three incidents and two bans in it."""
-    old, banned, network = (Incident(number, key, NOW) for number, key in enumerate(KEYS, 101))
-    old.did(wiz(KEYS[0], NOW - 90_000))
-    old.opened, old.last, old.closed = NOW - 90_000, NOW - 89_900, NOW - 89_000
+    now = time.time()
+    old, banned, network = (Incident(number, key, now) for number, key in enumerate(KEYS, 101))
+    old.did(wiz(KEYS[0], now - 90_000))
+    old.opened, old.last, old.closed = now - 90_000, now - 89_900, now - 89_000
     for number in range(8):
-        banned.did(vrfy(f"user{number}", KEYS[1], NOW - 60, f"s{number}"))
-    banned.measured(ban(KEYS[1], since=NOW - 50))
+        banned.did(vrfy(f"user{number}", KEYS[1], now - 60, f"s{number}"))
+    banned.measured(ban(KEYS[1], since=now - 50))
     for number in range(70):
-        network.did(rcpt(f"name{number:02}@x.test", f"2001:db8:1:2::{number + 1:x}", NOW - 100 + number))
+        network.did(rcpt(f"name{number:02}@x.test", f"2001:db8:1:2::{number + 1:x}", now - 100 + number))
     bans: dict[str, Measure | None] = {
-        KEYS[1]: ban(KEYS[1], 7200, since=NOW - 50),
-        "203.0.113.9": ban("203.0.113.9", 1, since=NOW - 50),
+        KEYS[1]: ban(KEYS[1], 7200, since=now - 50),
+        "203.0.113.9": ban("203.0.113.9", 1, since=now - 50),
     }
     store.write(Changes({one.id: one.to_dict() for one in (old, banned, network)}, bans))
 
@@ -186,12 +186,13 @@ def test_they_are_told_as_json_for_programs(typed: Typed, settings: Path) -> Non
 
 def hostile(store: Store, settings: Path) -> None:
     """Put texts into the file that no guard has made printable."""
-    made = Incident(666, "192.0.2.66", NOW)
+    now = time.time()
+    made = Incident(666, "192.0.2.66", now)
     for number in range(3):
-        made.did(evolve(vrfy(f"{HOSTILE}{number}", "192.0.2.66", NOW), session=HOSTILE, verdict=HOSTILE))
+        made.did(evolve(vrfy(f"{HOSTILE}{number}", "192.0.2.66", now), session=HOSTILE, verdict=HOSTILE))
     store.write(Changes({666: made.to_dict()}))
     with closing(sqlite3.connect(settings.parent / "smtpguard.db", isolation_level=None)) as file:
-        file.execute("INSERT INTO bans VALUES (?, ?, ?, ?, 1)", (HOSTILE, NOW + 60, NOW, HOSTILE))
+        file.execute("INSERT INTO bans VALUES (?, ?, ?, ?, 1)", (HOSTILE, now + 60, now, HOSTILE))
 
 
 @pytest.mark.parametrize("command", [["incidents"], ["incidents", "666"], ["bans"]])
