@@ -19,6 +19,7 @@ from .bans import BANS
 from .counting import Rules, in_memory, key_of, keys_of
 from .deeds import Kind
 from .measures import Measure
+from .sources import prefix_of
 from .standing import Standing
 from .steps import LineBudget, begun, begun_by_coming, crowded, ended, let_off
 from .windows import Windows
@@ -29,6 +30,10 @@ PATIENT_SECONDS: Final = 60.0
 """Who is sent away, and waits for so long before it comes again, is no nuisance: mail programs try again then."""
 CROWDS: Final = 1000
 """Clients that such lines are kept apart for."""
+OTHER_PREFIXES: Final = 8
+"""Lengths of prefixes that measures are looked for besides the policy's own: of an earlier policy, of other guards."""
+SHORTEST: Final[dict[int, int]] = {4: 8, 6: 16}
+"""Of those, by family; no policy has a shorter one (smtpguard.config.limit_models)."""
 
 AtOnce = Callable[[Peer, By], int]
 """Says how many sessions there are at once of an address, or of its prefix."""
@@ -43,6 +48,8 @@ class Gate:
         self._windows = Windows(self._time)
         self._counting = in_memory(rules, self._windows)
         self._standing = Standing()
+        self._others: dict[tuple[int, int], None] = {}
+        """Families and lengths of prefixes that something stands against, and that are not the policy's."""
         self._at_once = at_once
         self._lines = LineBudget(say)
         self._turned_away: dict[str, tuple[int, float]] = {}
@@ -72,7 +79,14 @@ class Gate:
         """Count by another policy from now on, and return what no longer stands: a ban does, whoever's it was."""
         gone = self._counting.limits.names - rules.limits.names
         self._counting = in_memory(rules, self._windows)
-        return self._standing.lift_of(gone)
+        ended = self._standing.lift_of(gone)
+        for measure in ended:
+            if not self._is_away(measure.key):
+                self._turned_away.pop(measure.key, None)
+        self._others.clear()
+        for measure in self._standing.all():
+            self._look_for(measure.key)
+        return ended
 
     def applying(self, peer: Peer) -> tuple[Limit, ...]:
         """Return the limits that hold for a client."""
@@ -80,7 +94,23 @@ class Gate:
 
     def keys(self, peer: Peer) -> tuple[str, ...]:
         """Return what measures against a client stand under."""
-        return keys_of(peer, self.prefixes) if peer.family else ()
+        if not peer.family:
+            return ()
+        keys = keys_of(peer, self.prefixes)
+        if self._others:
+            further = [prefix_of(peer.text, size, size) for family, size in self._others if family == peer.family]
+            keys = (*keys, *further)
+        return keys
+
+    def _look_for(self, key: str) -> None:
+        """See to it that what stands against a key is found, or a policy with other prefixes would let clients off."""
+        address, slash, digits = key.partition("/")
+        if not slash or not digits.isdecimal():
+            return
+        family, length = 6 if ":" in address else 4, int(digits)
+        usual = self.prefixes.ipv6 if family == 6 else self.prefixes.ipv4
+        if length != usual and length >= SHORTEST[family] and len(self._others) < OTHER_PREFIXES:
+            self._others[family, length] = None
 
     # -- who comes and what is done ------------------------------------------------------------------
 
@@ -136,10 +166,16 @@ class Gate:
         return self._counting.room(kind.value, peer)
 
     def against(self, peer: Peer, now: float) -> Measure | None:
-        """Return the hardest measure that stands against a client."""
+        """Return the hardest measure that stands against a client.
+
+        Whom every limit exempts is not made to pay for what others of its prefix did.
+        """
         if not len(self._standing) or not peer.family:
             return None
-        return self._standing.against(keys_of(peer, self.prefixes), now)
+        found = self._standing.against(self.keys(peer), now)
+        if found is not None and self._counting.limits.all and not self._counting.applying(peer):
+            return None
+        return found
 
     def _away(self, peer: Peer, now: float) -> Measure | None:
         measure = self.against(peer, now)
@@ -170,7 +206,10 @@ class Gate:
     def order(self, measures: Iterable[Measure], now: float) -> list[Measure]:
         """Let measures stand that somebody else has decided; return those that are new here."""
         self._now = now
-        return [measure for measure in measures if measure.until > now and self._standing.add(measure)]
+        fresh = [measure for measure in measures if measure.until > now and self._standing.add(measure)]
+        for measure in fresh:
+            self._look_for(measure.key)
+        return fresh
 
     def lift(self, key: str, now: float) -> list[Measure]:
         """Let a key off, and begin to count it anew; return what stood."""

@@ -77,7 +77,8 @@ class Keeping:
 
     def tick(self, now: float) -> None:
         """Open or write, if there is something to do."""
-        if self._busy or now < self._next_try:
+        # A time of a try that is further away than any is one of a clock that was set back since.
+        if self._busy or self._next_try - AGAIN_SECONDS[-1] <= now < self._next_try:
             return
         if not self._usable:
             self._busy = self._thread.put(partial(self._load, now))
@@ -139,6 +140,7 @@ class Keeping:
 
     def _works(self) -> None:
         self._tries = 0
+        self._next_try = float("-inf")
         if self.fault:
             self.fault = ""
             self._say(f"state file {self._path}: in use again", syslog.LOG_NOTICE)

@@ -94,7 +94,7 @@ def _ban(row: tuple[Any, ...]) -> list[Measure]:
     key, until, since, rule, number = row
     try:
         return [Measure(Hardness.BAN, str(key), float(until), str(rule), float(since), count=int(number))]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return []
 
 
@@ -102,7 +102,7 @@ def _incident(body: str) -> list[Incident]:
     """Return the incident in a list, or an empty one where a row is not as we write them."""
     try:
         return [Incident.from_dict(json.loads(body))]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
 
 

@@ -20,7 +20,7 @@ from limits.storage import RedisStorage
 from ..config.state import State
 from ..policy.limits import LONGEST_BAN, Hardness
 from ..policy.networks import Peer
-from .counting import Counting, Rules, in_memory
+from .counting import UNLIMITED, Counting, Rules, in_memory
 from .measures import Measure
 from .sources import written
 from .standing import Standing
@@ -252,10 +252,12 @@ def ban_of(row: bytes, key: str, now: float) -> Measure | None:
             and ban.key == key
             and _is_key(key)
             and _LIMIT.fullmatch(ban.limit) is not None
-            and now < float(ban.until) <= now + LONGEST_BAN
-            and float(ban.since) <= now + LONGEST_BAN
-            and float(ban.seconds) == 0.0
+            and all(type(one) in (int, float) for one in (ban.until, ban.since, ban.seconds))
+            and now < ban.until <= now + LONGEST_BAN
+            and 0 <= ban.since <= now + LONGEST_BAN
+            and ban.seconds == 0
             and type(ban.count) is int
+            and 0 <= ban.count <= UNLIMITED
         )
     except (ValueError, TypeError, RecursionError):
         return None

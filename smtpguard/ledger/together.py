@@ -27,6 +27,9 @@ DEEDS: Final = 10_000
 BANS: Final = 1000
 """Bans and ends of bans that wait for an exchange; of more, the oldest are not told."""
 
+LONGEST_WHY: Final = 200
+"""Characters of a fault that the other side had a part in."""
+
 
 class Away(Exception):
     """The other side does not answer; the text says why."""
@@ -108,10 +111,13 @@ class Together:
 
     def tick(self, now: float) -> None:
         """Exchange what there is, and hear what is new."""
-        if self._busy or now < self._next_try:
+        # A time of a try that is further away than any is one of a clock that was set back since.
+        if self._busy or self._next_try - AGAIN_SECONDS[-1] <= now < self._next_try:
             return
         told, self._told = self._told, Told()
         self._busy = self._thread.put(partial(self._exchange, told, now))
+        if not self._busy:
+            self._told = told
 
     def close(self) -> None:
         """Let go of the partner; the thread's end is waited for by who owns it."""
@@ -122,12 +128,15 @@ class Together:
             heard = self._partner.exchange(told, now)
         except Away as error:
             self._in_loop(partial(self._failed, str(error), told, now))
+        except Exception as error:  # noqa: BLE001 - whoever's fault: it must not look as if it were still under way
+            self._in_loop(partial(self._failed, f"{type(error).__name__}: {str(error)[:LONGEST_WHY]}", told, now))
         else:
             self._in_loop(partial(self._exchanged, heard))
 
     def _exchanged(self, heard: Heard) -> None:
         self._busy = False
         self._tries = 0
+        self._next_try = float("-inf")
         if self.fault:
             self.fault = ""
             self._say(f"{self._name}: is back; clients are counted together again", syslog.LOG_NOTICE)

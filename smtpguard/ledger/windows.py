@@ -39,6 +39,7 @@ class _Window:
         """Let the windows become the ones of `now`."""
         late = now - self.ends
         if late < 0:
+            self.bound(now)
             return
         if late < self.seconds:
             self.previous = self.count
@@ -47,6 +48,10 @@ class _Window:
             self.previous = 0
             self.ends = now + self.seconds
         self.count = 0
+
+    def bound(self, now: float) -> None:
+        """End no later than one that begins now: if the clock was set back, or what fades would count many times."""
+        self.ends = min(self.ends, now + self.seconds)
 
     def total(self, now: float) -> int:
         """Return how many there are in the window that ends now."""
@@ -147,6 +152,7 @@ class Windows(Storage, SlidingWindowCounterSupport):
         now = self._now()
         for key in list(islice(self._windows, SWEPT)):
             window = self._windows.pop(key)
+            window.bound(now)
             if now < window.ends + window.seconds:
                 self._windows[key] = window  # to the end, so that others are next
 

@@ -45,6 +45,7 @@ class Partner:
         self.told: list[Told] = []
         self.answers: list[Heard] = []
         self.away = ""
+        self.broken: Exception | None = None
         self.closed = False
 
     def exchange(self, told: Told, now: float) -> Heard:
@@ -52,6 +53,8 @@ class Partner:
         assert threading.current_thread().name == "ledger"
         if self.away:
             raise Away(self.away)
+        if self.broken is not None:
+            raise self.broken
         self.told.append(told)
         return self.answers.pop(0) if self.answers else Heard()
 
@@ -561,6 +564,37 @@ def test_a_partner_that_is_away_is_said_once_and_asked_later_and_later(stages: l
     assert [told.deeds for told in partner.told if told.deeds] == []
     assert {key: one for told in partner.told for key, one in told.bans.items()} == {"192.0.2.7": ban()}
     assert sum("together again" in text for text in stage.texts()) == 1
+
+
+def test_a_partner_that_breaks_in_an_unforeseen_way_is_away(stages: list[Stage]) -> None:
+    """As one that finds rubbish where a number should be: it is said, and tried again."""
+    partner = Partner()
+    partner.broken = ValueError("invalid literal")
+    stage = Stage(partner=partner)
+    stages.append(stage)
+    other = stage.ledger._together
+    assert other is not None
+    stage.until(lambda: other.fault == "ValueError: invalid literal", "it to be found away")
+    partner.broken = None
+    stage.now += together.AGAIN_SECONDS[-1]
+    stage.until(lambda: stage.ledger.status()["state"]["counting"] == "together", "it to be back")
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_waiting(path: Path, stages: list[Stage]) -> None:
+    """Neither a partner nor the file is left alone until the clock shows once more when they failed."""
+    partner = Partner()
+    partner.away = "Connection refused"
+    path.mkdir()
+    stage = Stage(path, partner=partner)
+    stages.append(stage)
+    other, kept = stage.ledger._together, stage.ledger._keeping
+    assert other is not None
+    assert kept is not None
+    stage.until(lambda: other.fault and kept.fault, "both to be found away")
+    partner.away = ""
+    path.rmdir()
+    stage.now -= 86_400
+    stage.until(lambda: not other.fault and not kept.fault, "both to be back")
 
 
 def wait_for(event: threading.Event) -> None:

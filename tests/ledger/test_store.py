@@ -292,9 +292,11 @@ def test_a_row_that_is_not_as_we_write_them_is_left_out(path: Path) -> None:
     one.write(changes(incident(1), incident(2)))
     one.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
-        for number, body in enumerate(["", "{}", "[]", "null", '{"id": "x"}', "\x00"], 10):
+        rubbish = ["", "{}", "[]", "null", '{"id": "x"}', '{"id": 1e999, "key": "k", "opened": 0}', "[" * 9999, "\x00"]
+        for number, body in enumerate(rubbish, 10):
             file.execute("INSERT INTO incidents VALUES (?, 'k', 0, 0, NULL, ?)", (number, body))
         file.execute("INSERT INTO bans VALUES ('x', 'never', 'y', 1, 'z')")
+        file.execute("INSERT INTO bans VALUES ('y', 9e999, 0, 'z', 9e999)")
     kept = store(path).load()
     assert kept.bans == []
     assert [found.id for found in kept.open] == [2, 1]

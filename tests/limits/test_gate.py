@@ -249,6 +249,37 @@ def test_orders_hold_like_what_was_decided_here() -> None:
     assert station.log == []
 
 
+def test_a_ban_of_a_prefix_holds_under_a_policy_with_other_prefixes() -> None:
+    """Nobody is let off by a reload, or since another guard says how long prefixes are."""
+    station = Station()
+    ban = Measure(Hardness.BAN, "2001:db8:1:2::/64", station.now + 10, "other", station.now, 0.0, 9)
+    wide = Measure(Hardness.BAN, "198.51.100.0/24", station.now + 10, "other", station.now, 0.0, 9)
+    everybody = Measure(Hardness.BAN, "::/0", station.now + 10, "other", station.now, 0.0, 9)
+    station.gate.order([ban], station.now)
+    station.gate.serve_under(policy(f"{LADDER}\nprefixes: {{ipv6: 56}}"))
+    station.gate.order([wide, everybody], station.now)
+    for address in ("2001:db8:1:2::77", "198.51.100.9"):
+        assert station.stands(Peer.parse(address)) is Hardness.BAN
+        assert station.enters(Peer.parse(address)) is not None
+    for address in ("2001:db8:1:3::77", "198.51.101.9"):
+        assert station.stands(Peer.parse(address)) is None
+
+
+def test_who_is_exempt_does_not_pay_for_its_neighbours() -> None:
+    """A mail program inside is let in though others of its prefix are banned, unless some limit holds for it, too."""
+    station = Station(f"{LADDER}\nprefixes: {{ipv4: 24}}")
+    neighbour, inside = Peer.parse("127.0.0.9"), Peer.parse("127.0.0.1")
+    station.probe(7, neighbour)
+    assert station.stands(neighbour) is Hardness.BAN
+    assert station.stands(inside) is None
+    assert station.enters(inside) is None
+    held = f"{LADDER[:-1]}, auths: {{count: auth, rate: 9/hour, except: [], then: close}}}}\nprefixes: {{ipv4: 24}}"
+    station.gate.serve_under(policy(held))
+    assert station.stands(inside) is Hardness.BAN
+    station.gate.serve_under(policy("prefixes: {ipv4: 24}"))
+    assert station.stands(inside) is Hardness.BAN  # no limit exempts it, since there is none
+
+
 def test_who_is_lifted_begins_anew() -> None:
     """Or its next probe would bring the measure back."""
     station = Station()

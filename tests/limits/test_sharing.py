@@ -158,6 +158,13 @@ GOOD = ban("192.0.2.7").as_row()
         json.dumps([*GOOD[:3], 5, *GOOD[4:]]).encode(),
         json.dumps([*GOOD[:6], "many"]).encode(),
         json.dumps([*GOOD[:2], float("nan"), *GOOD[3:]]).encode(),
+        json.dumps([*GOOD[:2], str(GOOD[2]), *GOOD[3:]]).encode(),
+        json.dumps([*GOOD[:2], 10**400, *GOOD[3:]]).encode(),
+        json.dumps([*GOOD[:4], str(GOOD[4]), *GOOD[5:]]).encode(),
+        json.dumps([*GOOD[:4], float("-inf"), *GOOD[5:]]).encode(),
+        json.dumps([*GOOD[:5], "0", *GOOD[6:]]).encode(),
+        json.dumps([*GOOD[:6], 1 << 64]).encode(),
+        json.dumps([*GOOD[:6], -1]).encode(),
     ],
 )
 def test_what_is_no_ban_is_none_whoever_put_it_there(row: bytes) -> None:

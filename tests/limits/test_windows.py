@@ -129,6 +129,25 @@ def test_what_is_over_is_swept_and_nothing_else() -> None:
     assert windows.get("new") == 1
 
 
+def test_a_clock_that_is_set_back_multiplies_nothing() -> None:
+    """What fades counts at most what it was, or a step of the clock would ban whoever did a thing or two."""
+    now = 1_000_000.0
+    windows = Windows(lambda: now)
+    item = RateLimitItemPerSecond(1 << 40, SECONDS)
+    limiter = SlidingWindowCounterRateLimiter(windows)
+    limiter.hit(item, KEYS[0], cost=5)
+    limiter.hit(item, KEYS[1], cost=5)
+    now += SECONDS
+    limiter.hit(item, KEYS[0])
+    now -= 86_400
+    assert windows.get(item.key_for(KEYS[0])) == 6
+    assert limiter.get_window_stats(item, KEYS[0]).remaining == (1 << 40) - 6
+    windows.sweep()
+    now += 2 * SECONDS
+    windows.sweep()
+    assert len(windows) == 0
+
+
 def test_it_starts_no_thread() -> None:
     """Unlike the library's own storage in memory, which a service that forks could not use."""
     before = threading.active_count()
