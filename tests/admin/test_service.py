@@ -121,7 +121,7 @@ def test_what_clients_do_is_counted_and_shown(guard: Watched) -> None:
     assert guard.sample("backend_up", endpoint=backend["endpoint"]) == 1
     assert guard.sample("relay_check", standing="serve") == 1
     assert sum(process["sessions"] or 0 for process in document["processes"]) == 0
-    assert all(process["state"] == "serving" for process in document["processes"])
+    assert {process["state"] for process in document["processes"]} <= {"serving", "keeping the books"}
     done = guard.tells()
     assert (done.returncode, done.stderr) == (0, "")
     assert "check_vrfy" in done.stdout
