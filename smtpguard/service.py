@@ -152,11 +152,6 @@ class Service:
 
     # -- the office ----------------------------------------------------------------------------------
 
-    @property
-    def admin_addresses(self) -> list[Any]:
-        """Where the admin endpoint is, in the order of the settings; none in a process of several."""
-        return [] if self._office is None else self._office.addresses
-
     def _open_office(self) -> None:
         self._office = Office(
             self._reactor, self.configuration, self._host, self._facts(), self.journal.service, self.desk.obey

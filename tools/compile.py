@@ -44,6 +44,7 @@ MODULES = (
     "net/session.py",
     "net/session_metrics.py",
     "net/single.py",
+    "net/surroundings.py",
     "net/wires.py",
     "ledger/gate.py",
     "metrics/counts.py",

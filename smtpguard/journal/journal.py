@@ -17,7 +17,19 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from ..policy.networks import Peer
-from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
+from ..smtp.effects import (
+    Authenticated,
+    BackendFault,
+    CommandsRead,
+    Judged,
+    Normalized,
+    Note,
+    OverBudget,
+    RecipientRefused,
+    Refused,
+    TooSlow,
+    Uninspected,
+)
 from . import lines
 from .lines import Client, Level, Line, Style
 from .sinks import QueuedSink, lost_text
@@ -251,6 +263,25 @@ class SessionJournal:
     def peer(self) -> Peer:
         """The client's address."""
         return self._client.peer
+
+    def noted(self, note: Note) -> None:
+        """Write the line for what happened in a session, if there is one: not for what limits alone want to know."""
+        if isinstance(note, Judged):
+            self.judged(note)
+        elif isinstance(note, Refused):
+            self.refused(note)
+        elif isinstance(note, Normalized):
+            self.normalized(note)
+        elif isinstance(note, OverBudget):
+            self.over_budget(note)
+        elif isinstance(note, Authenticated):
+            self.authenticated(note)
+        elif isinstance(note, Uninspected):
+            self.uninspected()
+        elif isinstance(note, BackendFault):
+            self.backend_fault(note)
+        else:
+            assert isinstance(note, RecipientRefused | CommandsRead | TooSlow)
 
     def judged(self, event: Judged) -> None:
         self._write(

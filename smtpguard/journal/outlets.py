@@ -53,20 +53,8 @@ def for_stream(stream: TextIO | None) -> Outlet:
     return _TextOutlet(None) if stream is None else _PlainOutlet(descriptor)
 
 
-class _TextOutlet:
-    """A stream without a descriptor."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def put(self, line: bytes) -> bool:
-        if self._stream is not None:
-            try:
-                self._stream.write(line.decode("utf-8", "replace"))
-                self._stream.flush()
-            except (OSError, ValueError):
-                pass  # nobody is left to be told
-        return True
+class _Given:
+    """What was there before the guard, and is there behind it: nothing to open, to close or to finish."""
 
     def finish(self) -> bool:
         return True
@@ -81,7 +69,23 @@ class _TextOutlet:
         pass
 
 
-class _PlainOutlet:
+class _TextOutlet(_Given):
+    """A stream without a descriptor."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def put(self, line: bytes) -> bool:
+        if self._stream is not None:
+            try:
+                self._stream.write(line.decode("utf-8", "replace"))
+                self._stream.flush()
+            except (OSError, ValueError):
+                pass  # nobody is left to be told
+        return True
+
+
+class _PlainOutlet(_Given):
     """A descriptor whose other end is always there: a file, /dev/null."""
 
     def __init__(self, descriptor: int) -> None:
@@ -97,18 +101,6 @@ class _PlainOutlet:
         # What a full disk took of a line stays there, for the file is not ours; the next line is not glued to it.
         self._torn = written < len(octets) and not octets[:written].endswith(b"\n")
         return written == len(octets)
-
-    def finish(self) -> bool:
-        return True
-
-    def reopen(self) -> str:
-        return ""
-
-    def forked(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class _StreamOutlet:

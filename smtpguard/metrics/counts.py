@@ -6,7 +6,6 @@ JSON carries.  `add` is one addition in a dict.  Nothing that a client writes is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Final
 
 from .catalogue import MOST_SERIES, NO_RULE, VERDICTS, Metric
@@ -62,8 +61,3 @@ class Counts:
         """Return what was counted since the last call."""
         taken, self._counted = self._counted, {}
         return taken
-
-    def give_back(self, counts: Mapping[str, float] | Iterable[tuple[str, float]]) -> None:
-        """Take back what could not be told."""
-        for key, number in dict(counts).items():
-            self.add(key, number)

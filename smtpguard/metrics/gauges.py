@@ -43,8 +43,7 @@ def gauges(status: Mapping[str, Any]) -> Iterator[Gauge]:
     yield catalogue.RELOAD_OK, (), float(not refused)
     processes = _rows(status, "processes")
     yield catalogue.PROCESSES, (), float(sum(row.get("state") in SERVING for row in processes))
-    for row in _rows(status, "backends"):
-        endpoint = (str(row.get("endpoint", "")),)
+    for endpoint, row in _named(status, "backends", "endpoint"):
         yield catalogue.BACKEND_UP, endpoint, float(row.get("state") == "up")
         if _is_number(row.get("sessions")):
             yield catalogue.BACKEND_SESSIONS, endpoint, float(row["sessions"])
@@ -52,9 +51,9 @@ def gauges(status: Mapping[str, Any]) -> Iterator[Gauge]:
     for standing in sorted(catalogue.RELAY_CHECK.labels[0].values or ()):
         if found is not None:
             yield catalogue.RELAY_CHECK, (standing,), float(standing == found)
-    for row in _rows(status, "limits"):
+    for name, row in _named(status, "limits", "name"):
         if _is_number(row.get("standing")):
-            yield catalogue.STANDING, (str(row.get("name", "")),), float(row["standing"])
+            yield catalogue.STANDING, name, float(row["standing"])
     shared = _at(status, "state", "shared")
     if shared:
         yield catalogue.SHARED_UP, (), float(shared == "redis ok")
@@ -66,14 +65,19 @@ def _at(status: Any, *path: str) -> Any:
     return status
 
 
-def _rows(status: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the rows of a table; the first of those that have the same name, since a series is there once."""
-    rows = status.get(name)
-    kept: dict[Any, Mapping[str, Any]] = {}
-    for row in (rows if isinstance(rows, list) else [])[:MOST_SERIES]:
-        if isinstance(row, Mapping):
-            kept.setdefault(str(row.get("name", row.get("endpoint", len(kept)))), row)
-    return list(kept.values())
+def _rows(status: Mapping[str, Any], table: str) -> list[Mapping[str, Any]]:
+    rows = status.get(table)
+    return [row for row in (rows if isinstance(rows, list) else [])[:MOST_SERIES] if isinstance(row, Mapping)]
+
+
+def _named(status: Mapping[str, Any], table: str, label: str) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Yield the rows that have a label, with it; of those that have the same the first, as a series is there once."""
+    seen = set[str]()
+    for row in _rows(status, table):
+        value = str(row.get(label, ""))
+        if value and value not in seen:
+            seen.add(value)
+            yield (value,), row
 
 
 def _is_number(value: object) -> bool:

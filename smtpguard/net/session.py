@@ -9,56 +9,25 @@ read; so what a session holds is bounded by the transports' buffers and `limits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, final
 
 from twisted.internet.error import ConnectBindError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..config.settings import Timeouts
 from ..journal.journal import SessionJournal
 from ..smtp.dialogue import Dialogue
-from ..smtp.effects import (
-    Authenticated,
-    BackendFault,
-    Close,
-    CommandsRead,
-    Effect,
-    Judged,
-    Normalized,
-    Note,
-    OverBudget,
-    RecipientRefused,
-    Refused,
-    StartTls,
-    ToBackend,
-    ToClient,
-    TooSlow,
-    Uninspected,
-    Wait,
-)
+from ..smtp.effects import BackendFault, Close, Effect, Note, StartTls, ToBackend, ToClient, Wait
 from ..smtp.phases import Awaited
 from ..tls.engine import TlsEngine
 from .backend import Attempt, Client, Unshowable
 from .client import names_of, verified_names
 from .deadlines import NEVER, Deadlines
 from .pace import Pace
+from .surroundings import Backend, Secureable, Surroundings
 from .transparent import NoPortLeft
 
 _log: Final = Logger()
-
-
-class Secureable(Protocol):
-    """The client's side, as far as a session needs it."""
-
-    transport: Any
-
-    @property
-    def label(self) -> str:
-        """The listener's."""
-
-    def begin_tls(self) -> None:
-        """Begin TLS; `Session.client_secured` or `client_insecure` follows."""
 
 
 LINES_A_TURN: Final = 200
@@ -69,48 +38,6 @@ _QUEUE: Final = 1
 """`limits.queue` is used up."""
 _BACKEND_FULL: Final = 2
 _CLIENT_FULL: Final = 4
-
-
-class Backend(Protocol):
-    """The backend's side (backend_side.py), as far as a session needs it."""
-
-    transport: Any
-
-    @property
-    def endpoint(self) -> str:
-        """Where it is."""
-
-    def leave(self, seconds: float) -> None:
-        """Close, in order if it reads what it was sent, and otherwise after `seconds`."""
-
-    def broke_off(self) -> None:
-        """It was lost in the middle of the session."""
-
-
-class Surroundings(Protocol):
-    """What the sessions of one service share (listener.py)."""
-
-    timeouts: Timeouts
-    seconds_for: dict[Awaited, float]
-    """What is waited for to how long; what is not in it is waited for without end."""
-    deadlines: Deadlines
-    clock: Any
-    """An IReactorTime."""
-    data_rate: float
-    """Octets of a message that have to come in a second, on an average over `data_rate_seconds`; 0 if none have to."""
-    data_rate_seconds: float
-
-    def connect(self, user: Session, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
-        """Connect to the backend, or say `failed`, perhaps at once."""
-
-    def backend_away(self) -> None:
-        """No connection to the backend could be made."""
-
-    def noted(self, session: Session, note: Note) -> None:
-        """Something happened that the log may tell."""
-
-    def ended(self, session: Session, counts: dict[bytes, list[int]], seconds: float) -> None:
-        """The session is over and its client is gone; `counts` is of smtpguard.smtp.tally."""
 
 
 @final
@@ -367,23 +294,7 @@ class Session:
             self._backend.transport.write(octets)
 
     def _write_down(self, note: Note) -> None:
-        journal = self._journal
-        if isinstance(note, Judged):
-            journal.judged(note)
-        elif isinstance(note, Refused):
-            journal.refused(note)
-        elif isinstance(note, Normalized):
-            journal.normalized(note)
-        elif isinstance(note, OverBudget):
-            journal.over_budget(note)
-        elif isinstance(note, Authenticated):
-            journal.authenticated(note)
-        elif isinstance(note, Uninspected):
-            journal.uninspected()
-        elif isinstance(note, BackendFault):
-            journal.backend_fault(note)
-        else:  # the log has no line for these
-            assert isinstance(note, RecipientRefused | CommandsRead | TooSlow)
+        self._journal.noted(note)
         self._shared.noted(self, note)
 
     def _rest(self) -> None:

@@ -81,11 +81,6 @@ class Office:
         self._telling: IDelayedCall | None = None
         self._stopped = False
 
-    @property
-    def addresses(self) -> list[Any]:
-        """Where the admin endpoint is."""
-        return self._admin.addresses
-
     # -- its life ------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -25,43 +25,40 @@ are in order by construction: there is no queue of replies.
 
 Contract: one method for each thing that can happen, each returns the effects in order.  No method
 raises on anything that a client or a backend sends.  All changes of phase are in this file, in
-ends.py, which has the ends that neither side asked for, in encryption.py, which has STARTTLS, in
-transfer.py, which has what is on its way to the backend, and in turns.py, which has the guard's own
-answers and waits.
+hearing.py, which has the backend's replies, in ends.py, which has the ends that neither side asked for,
+in encryption.py, which has STARTTLS, in transfer.py, which has what is on its way to the backend, and in
+turns.py, which has the guard's own answers and waits.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from . import answers, ehlo
+from . import answers
 from .answers import Closing
 from .effects import (
-    Authenticated,
-    BackendFault,
     CommandsRead,
     Effect,
     Judged,
     Normalized,
-    RecipientRefused,
     Refused,
     ToBackend,
     ToClient,
 )
-from .ends import LIMIT, Ends
-from .grammar import Command, Fault, Malformed, eight_bit_at, recipient_of
+from .ends import LIMIT
+from .grammar import Command, Fault, Malformed, eight_bit_at
+from .hearing import Hearing
 from .intake import SAMPLE_OCTETS
-from .invariants import is_free, must_be_last, not_offered, offers_tls, overrule
-from .phases import BACKEND_SPEAKS, MUTE, Phase
-from .replies import BackendReply, Reply, ReplyFault
-from .tally import UNKNOWN, Tally
+from .invariants import is_free, must_be_last, overrule
+from .phases import MUTE, Phase
+from .replies import Reply, ReplyFault
+from .tally import UNKNOWN
 from .terms import EarlyInput, Terms
-from .transfer import CONTENT_END, leaves_doubt
 from .verbs import BETWEEN_CHUNKS, DISCLOSING, KNOWN_VERBS, PROBES, RESETTING
 from .verdict import FORWARD, Action, Facts, Judge, Verdict
 
 
-class Dialogue(Ends):
+class Dialogue(Hearing):
     """One session.
 
     `judge` decides about commands; `closing` has the 421 replies; `terms` say what else this client
@@ -69,14 +66,13 @@ class Dialogue(Ends):
     """
 
     __slots__ = (
-        "_draining", "_forwards", "_judge", "_left", "_normalized", "_uncounted", "count_by", "lines_a_turn", "rests",
-        "tally", "unfinished", "watched",
+        "_draining", "_forwards", "_left", "_normalized", "_uncounted", "count_by", "lines_a_turn", "rests",
+        "unfinished", "watched",
     )  # fmt: skip
 
     def __init__(self, judge: Judge, closing: Closing, terms: Terms | None = None, facts: Facts | None = None) -> None:
         terms = terms or Terms()
-        super().__init__(closing, terms, facts)
-        self._judge = judge
+        super().__init__(judge, closing, terms, facts)
         self._forwards = judge.forwards
         self._normalized = False  # a bare LF behind a line was reported
         self._draining = False
@@ -92,7 +88,6 @@ class Dialogue(Ends):
         """Lines, or pieces of messages, that are read of what is held before it `rests`; 0 is all of them."""
         self.rests = False
         """There may be more to be read: `go_on` is to be said in a while."""
-        self.tally = Tally()
 
     @property
     def uninspected(self) -> bool:
@@ -352,117 +347,6 @@ class Dialogue(Ends):
         if self._intake.bare and not self._normalized:
             self._normalized = True
             self._out.append(Normalized(answers.in_line(Fault.BARE_LF, 0, self._intake.lines)))
-
-    # -- what the backend sends --------------------------------------------------------------------
-
-    @property
-    def _backend_may_speak(self) -> bool:
-        """A reply, or the beginning of one, may come."""
-        return self.phase in BACKEND_SPEAKS or self._inside_message
-
-    def _handle_reply(self, reply: BackendReply) -> None:
-        if reply.code == 421:
-            if self.phase not in MUTE:
-                self._out.append(ToClient(reply.octets))
-            self._close(linger=self.phase not in MUTE)
-        elif self.phase is Phase.REPLY:
-            self._handle_owed(reply)
-        elif self.phase is Phase.BANNER:
-            self._handle_banner(reply)
-        elif self._inside_message and reply.code >= 400:
-            self._out.append(BackendFault("refusal in the middle of a message", reply.octets[:SAMPLE_OCTETS]))
-            self._out.append(ToClient(reply.octets))
-            self._close(linger=True)
-        else:
-            self._backend_fault("surplus reply", reply.octets[:SAMPLE_OCTETS])
-
-    def _handle_banner(self, reply: BackendReply) -> None:
-        if reply.code == 220:
-            self._out.append(ToClient(self._terms.banner.octets if self._terms.banner else reply.octets))
-            self._await(Phase.COMMAND)
-        elif reply.code >= 400:
-            self._out.append(ToClient(reply.octets))
-            self._only_quit = True
-            self._await(Phase.REFUSED)
-        else:
-            self._backend_fault("banner that is neither 220 nor a refusal", reply.octets[:SAMPLE_OCTETS])
-
-    def _handle_owed(self, reply: BackendReply) -> None:
-        verb, command = self._outstanding, self._sent
-        if 300 <= reply.code < 400:
-            self._handle_go_ahead(verb, reply)
-            return
-        if reply.code < 300 and (verb == b"DATA" or (verb == b"BDAT" and reply.code != 250)):
-            self._backend_fault("reply of the wrong class", reply.octets[:SAMPLE_OCTETS])
-            return
-        self._outstanding = b""
-        self._sent = None
-        octets = reply.octets
-        if verb == CONTENT_END or (verb == b"BDAT" and reply.code >= 400):
-            self._known.message_over()
-        if verb == b"AUTH":
-            self._note_authentication(reply)
-        if verb == b"RCPT" and reply.code >= 500:
-            self._recipient_refused(command, reply.code)
-        if reply.code < 300:
-            self._known.accepted(verb, command, reply)
-            self.tally.passed(b"DATA" if verb == CONTENT_END else verb)
-            if verb == b"EHLO":
-                octets = self._offer(octets)
-        if verb == b"STARTTLS" and reply.code == 220:
-            self._begin_tunnel(reply)
-            return
-        self._out.append(ToClient(octets))
-        if verb == b"QUIT":
-            self._close()
-        elif reply.code >= 400 and command is not None and leaves_doubt(command, reply):
-            self._out.append(BackendFault("refusal of a chunk", reply.octets[:SAMPLE_OCTETS]))
-            self._close(linger=True)
-        else:
-            self._await(Phase.COMMAND)
-
-    def _handle_go_ahead(self, verb: bytes, reply: BackendReply) -> None:
-        """A 3yz: only 354 to DATA and 334 to AUTH have a meaning that is beyond doubt."""
-        if self.leaving:
-            self._hang_up(self._closing.limited, LIMIT)
-            return
-        if verb == b"DATA" and reply.code == 354:
-            self._begin_content()
-        elif verb == b"AUTH" and reply.code == 334:
-            # What is sent now is a response; what follows it is read when its reply is there.
-            self._sent = None
-            self._await(Phase.SASL)
-        else:
-            self._backend_fault("intermediate reply out of place", reply.octets[:SAMPLE_OCTETS])
-            return
-        self._out.append(ToClient(reply.octets))
-
-    def _recipient_refused(self, command: Command | None, code: int) -> None:
-        if code == 552:  # too many of them, or too much mail for this one
-            self._known.recipients_overfull()
-        elif code != 503 and command is not None:  # out of turn
-            self._out.append(RecipientRefused(recipient_of(command), code))
-            self._noted = True
-
-    def _note_authentication(self, reply: BackendReply) -> None:
-        self._known.password_may_come = reply.code >= 400
-        if reply.code in (235, 535):
-            self._out.append(Authenticated(self._known.mechanism, reply.code == 235))
-            self._noted = True
-        if reply.code == 535:
-            self._known.authentication_failed()
-
-    def _offer(self, reply: bytes) -> bytes:
-        """Return the EHLO reply that the client sees."""
-        reply = ehlo.visible(reply, self._offers)
-        facts = self._known.facts
-        # A keyword stands in a 250 (RFC 5321 4.1.1.1), and all lines of a reply have one code.
-        if reply.startswith(b"250") and offers_tls(self._terms, facts) and self._judge.may_forward(b"STARTTLS", facts):
-            reply = ehlo.offering(reply, b"STARTTLS")
-        return reply
-
-    def _offers(self, verb: bytes) -> bool:
-        return not not_offered(verb, self._terms) and self._judge.may_forward(verb, self._known.facts)
 
 
 _PASSES: Final = frozenset({Action.FORWARD, Action.STARTTLS})

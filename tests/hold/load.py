@@ -15,6 +15,8 @@ from typing import Final, Self
 
 _SECONDS: Final = 60.0
 """For one reply."""
+AGAIN_SECONDS: Final = 0.01
+"""Between a client that was not served and its next try: the pace of the load, nothing is waited for."""
 
 
 class Unserved(Exception):
@@ -73,7 +75,7 @@ class Load:
                 await self._session(mark)
             except (OSError, Unserved, TimeoutError) as error:
                 self.failed[str(error) if isinstance(error, Unserved) else type(error).__name__] += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(AGAIN_SECONDS)
             else:
                 self.seconds.append(time.monotonic() - began)
             self.sessions += 1

@@ -20,6 +20,8 @@ KEPT_OCTETS: Final = 200
 """Of each message: enough for a mark, and no memory to speak of under load."""
 HELP: Final = "X" * 400
 """A line of help, of which there are many."""
+OCTET_SECONDS: Final = 1.0
+"""What this server takes for an octet: that it is slow is what is tested."""
 SMALL_OCTETS: Final = 4096
 """The buffer of a socket that is to be full soon."""
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -115,7 +117,7 @@ async def _everything(connection: Connection) -> bytes | None:
 async def _an_octet_a_second(connection: Connection) -> bytes | None:
     connection.reader._limit = 1  # type: ignore[attr-defined]  # asyncio reads ahead up to twice this, and then waits
     while await connection.reader.read(1):
-        await asyncio.sleep(1)
+        await asyncio.sleep(OCTET_SECONDS)
     raise EOFError
 
 
@@ -212,9 +214,10 @@ class MailServer:
         )
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
@@ -154,6 +154,9 @@ _parts = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(status())), _parts))
+@example(
+    {"backends": [{}, {}], "limits": [{"standing": 1}, {"name": "a", "standing": 1}, {"name": "a", "standing": 2}]}
+)
 def test_a_status_of_another_form_gives_fewer_gauges_and_no_fault(parts: dict[str, Any]) -> None:
     """Metrics of what works are not lost for what does not."""
     document = status(**parts)
