@@ -1,0 +1,1 @@
+"""Sessions that were recorded: captures and transcripts, and what a policy makes of them."""

@@ -1,0 +1,1 @@
+"""What sendmail's own files say, as a policy, and a policy as rule sets of sendmail's."""
