@@ -45,8 +45,9 @@ test: packages mtas $(VENV)/.development
 
 # The proof once more, on the modules that tools/compile.py compiles.
 COMPILED := build/compiled
-PROOF := tests/smtp tests/policy tests/journal tests/net tests/models tests/vectors tests/transcripts tests/fuzz \
-	tests/sendmail tests/transport tests/workers tests/limits tests/metrics
+PROOF := tests/smtp tests/policy tests/journal tests/net tests/sessions tests/models tests/vectors tests/transcripts \
+	tests/fuzz tests/sendmail tests/transport tests/workers tests/limits tests/metrics \
+	$(addprefix tests/backends/test_,pool.py health.py relay_check.py relay_watch.py)
 
 compiled: $(VENV)/.development
 	$(BIN)/python tools/compile.py $(COMPILED)

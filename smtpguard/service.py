@@ -19,26 +19,27 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
+from .backends.backend_side import BackendUser
+from .backends.pool import Pool
+from .backends.relay_watch import Standing
 from .journal.journal import no_names
 from .journal.opening import make_journal, new_sinks, rewrite
 from .ledger.reports import Report
-from .net import adopted, endpoints, systemd
-from .net.announcing import announce, announce_end, announce_stop, cannot_listen, shown, status
-from .net.backend_side import BackendUser
-from .net.client import ClientSide, Doorway
-from .net.configuration import Configuration, Read, in_place
-from .net.ending import Ending
+from .lifecycle import systemd
+from .lifecycle.announcing import announce, announce_end, announce_stop, cannot_listen, shown, status
+from .lifecycle.configuration import Configuration, Read, in_place
+from .lifecycle.ending import Ending
+from .lifecycle.pulse import Pulse
+from .lifecycle.reloading import RELAYS, LastReload, Refused, Reloading, refused, reloaded, same_question
+from .lifecycle.share import Share
+from .net import adopted, endpoints
 from .net.factories import Making
-from .net.listener import Reception
-from .net.pool import Pool
-from .net.pulse import Pulse
-from .net.relay_watch import Standing
-from .net.reloading import RELAYS, LastReload, Refused, Reloading, refused, reloaded, same_question
-from .net.resolver import HostNames
-from .net.share import Share
 from .office.desk import Desk
 from .office.facts import Facts, ProcessFacts, facts_of
 from .office.office import Office
+from .sessions.client import ClientSide, Doorway
+from .sessions.listener import Reception
+from .sessions.resolver import HostNames
 
 
 class Service:

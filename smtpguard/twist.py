@@ -21,7 +21,7 @@ from twisted.python import usage
 from .cli.run import load
 from .config.endpoints import parse_client, parse_server
 from .config.faults import Faulty, printable
-from .net.configuration import Configuration
+from .lifecycle.configuration import Configuration
 
 RELAY_CHECK: Final = ("enforce", "warn", "off")
 

@@ -31,7 +31,7 @@ REASONS: Final = {
     "untrusted": "PROXY header not believed",
     "connections": "too many connections",
 }
-"""Words for smtpguard.net.observing.TURNED_AWAY; any other reason is its own word."""
+"""Words for smtpguard.sessions.observing.TURNED_AWAY; any other reason is its own word."""
 
 
 def masthead(status: Mapping[str, Any], now: float) -> Markup:

@@ -80,7 +80,7 @@ _RELAY_CHECK: Final = {
     "wait": ("no answer yet", "warn"),
     "relays": ("would relay for outsiders", "bad"),
 }
-"""Words for smtpguard.net.relay_watch.Standing."""
+"""Words for smtpguard.backends.relay_watch.Standing."""
 
 
 def _fault(fault: str) -> Child:
@@ -89,7 +89,7 @@ def _fault(fault: str) -> Child:
 
 
 def _since(backend: Mapping[str, Any], now: float) -> Child:
-    """Return since when, of what smtpguard.net.pool tells: a moment, or for how long."""
+    """Return since when, of what smtpguard.backends.pool tells: a moment, or for how long."""
     span = backend.get("for_seconds")
     return moment(now - number(span) if span is not None else backend.get("since"), now)
 

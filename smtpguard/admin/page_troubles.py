@@ -27,7 +27,7 @@ BACKENDS: Final = {
     "down": ("down", "bad"),
     "relays": ("would relay", "bad"),
 }
-"""What a backend's state is called (smtpguard.net.member), and means; any other is its own word, and a warning."""
+"""What a backend's state is called (smtpguard.backends.member), and means; any other is its own word, and a warning."""
 RUNNING: Final = frozenset({"", "running", "ready", "serving", "up", "keeping the books"})
 """Words for a process that does its work."""
 STARTING: Final = frozenset({"starting", "stopping", "draining", "checking", "retiring"})

@@ -23,7 +23,7 @@ def check(config: str | None, policy: str | None) -> int:
     if config is None:
         _summary(checked := policy_file.load(policy_file.find(policy or "internal-vrfy")))
         return _told(checked.warnings, [*checked.failures()])
-    from ..net.configuration import gather  # here, since a policy alone needs no certificates
+    from ..lifecycle.configuration import gather  # here, since a policy alone needs no certificates
 
     found = gather(config, {"policy": policy})
     if found.policy is not None:

@@ -14,7 +14,7 @@ from ..config import policy_file
 from ..config.settings import Settings
 from ..demo.mta import DOMAIN, DemoMtaFactory
 from ..demo.talk import talk
-from ..net.configuration import Configuration
+from ..lifecycle.configuration import Configuration
 from ..tls import settings as tls_settings
 from .run import serve
 

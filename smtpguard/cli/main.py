@@ -17,6 +17,7 @@ import click
 
 from .. import __version__
 from ..config.faults import Faulty, printable
+from . import guide, hints
 from .statuses import status_of
 
 
@@ -40,9 +41,30 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.modules:
             return None
-        module = import_module(f"smtpguard.cli.{cmd_name}")
+        module = import_module(f"smtpguard.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = getattr(module, self.modules[cmd_name])
+        command.epilog = command.epilog or guide.epilog(cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # An option is click's to refuse: it knows those that are close.
+        if args[0] in self.modules or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"no such command: {printable(args[0])}{hints.close_to(args[0], self.modules)}", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Tell the commands by what they are for, without importing one."""
+        for title, commands in guide.GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, line in commands.items() if name in self.modules])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("First"):
+            formatter.write_dl(list(guide.FIRST_STEPS), col_max=60)
+        formatter.write_paragraph()
+        formatter.write_text(f"Each command has --help, with examples. Manual: {guide.PAGES}.")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return os.EX_USAGE
     except click.UsageError as error:
         error.show()
+        if meant := hints.hint(error, sys.argv[1:] if arguments is None else arguments):
+            click.echo(f"Hint: {meant}", err=True)
         return os.EX_USAGE
     except click.Abort:
         return 130

@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from ..config.endpoints import parse_client, parse_server
 from ..config.fields import workers as parse_workers
 from ..journal.journal import Journal
-from ..net import systemd
-from ..net.configuration import Configuration, Read, read
+from ..lifecycle import systemd
+from ..lifecycle.configuration import Configuration, Read, read
 from .internal import Internal
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ..workers.worker import Worker
 
 DESCRIPTORS_BESIDE: Final = 192
-"""Descriptors that are no session's: 128 for look-ups of names (smtpguard.net.resolver.IN_FLIGHT), 64 for listeners,
-the log, the event loop and clients that are turned away."""
+"""Descriptors that are no session's: 128 for look-ups of names (smtpguard.sessions.resolver.IN_FLIGHT), 64 for
+listeners, the log, the event loop and clients that are turned away."""
 GARBAGE_OBJECTS: Final = 20_000
 """New objects before Python looks for cycles among them: a few MB.  Its own 700 is a look every few sessions, and a
 session leaves no cycle behind."""
@@ -186,7 +186,7 @@ def serve(
 
 def keep_office(clerk: Clerk, again: Read, reactor: Kind) -> int:
     """Keep the office of a service of several workers, until the supervisor says that it is enough."""
-    from ..net.reloading import Reloading
+    from ..lifecycle.reloading import Reloading
     from ..office.office import Office
     from ..service import host_name
 

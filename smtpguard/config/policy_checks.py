@@ -16,10 +16,11 @@ from ..smtp.invariants import never_forwarded
 from ..smtp.verbs import KNOWN_VERBS
 from .faults import Fault, Known
 from .limit_models import MOST_EXCEPT, OPERATOR
+from .policy_models import RuleModel
 from .yaml_reader import Document
 
 _CONDITIONS: Final = frozenset(
-    {"from", "from_not", "argument", "greeted", "esmtp", "tls", "tls_name", "authenticated", "auth_failed", "listener"}
+    field.alias or name for name, field in RuleModel.model_fields.items() if name not in ("action", "reply", "delay")
 )
 
 _LIMIT_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from attrs import frozen
 
 from ..policy import privacy
+from ..policy.conditions import Argument, Authenticated, AuthFailed, Condition, Esmtp, Greeted, Tls, TlsName
 from ..policy.decision import Decision, decide
 from ..policy.limits import Limits, Prefixes
 from ..policy.networks import Block, NetworkTable, Peer
@@ -262,7 +263,8 @@ def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule
     where = f"{places.file}:{line} privacy_options"
     return {
         verb: tuple(
-            Rule(where, Action.REPLY, p.reply, greeted=False if p.before_greeting else None) for p in prohibitions
+            Rule(where, Action.REPLY, p.reply, conditions=(Greeted(False),) if p.before_greeting else ())
+            for p in prohibitions
         )
         for verb, prohibitions in privacy.rules_of(options).items()
     }
@@ -273,7 +275,7 @@ def _auth_rules(model: PolicyModel, places: Places) -> dict[bytes, tuple[Rule, .
     if not model.auth.require_tls:
         return {}
     where = f"{places.file}:{places.of(('auth',))[0]} auth: require_tls"
-    return {b"AUTH": (Rule(where, Action.REPLY, ENCRYPT_FIRST, tls=False),)}
+    return {b"AUTH": (Rule(where, Action.REPLY, ENCRYPT_FIRST, conditions=(Tls(False),)),)}
 
 
 def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: str) -> Rule:
@@ -285,14 +287,26 @@ def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: st
         None if rule.from_ is None else _bits(rule.from_, named, table),
         _bits(rule.from_not or [], named, table),
         None if rule.listener is None else frozenset(rule.listener),
-        None if rule.argument is None else re.compile(_glob(rule.argument).encode("utf-8"), re.IGNORECASE),
-        rule.greeted,
-        rule.esmtp,
-        rule.tls,
-        None if rule.tls_name is None else re.compile(_glob([name.lower() for name in rule.tls_name])),
-        rule.authenticated,
-        rule.auth_failed,
+        tuple(_conditions(rule)),
     )
+
+
+def _conditions(rule: RuleModel) -> Iterator[Condition]:
+    """Yield what can change within a session."""
+    if rule.greeted is not None:
+        yield Greeted(rule.greeted)
+    if rule.esmtp is not None:
+        yield Esmtp(rule.esmtp)
+    if rule.tls is not None:
+        yield Tls(rule.tls)
+    if rule.tls_name is not None:
+        yield TlsName(re.compile(_glob([name.lower() for name in rule.tls_name])))
+    if rule.authenticated is not None:
+        yield Authenticated(rule.authenticated)
+    if rule.auth_failed is not None:
+        yield AuthFailed(rule.auth_failed)
+    if rule.argument is not None:  # the dearest comes last
+        yield Argument(re.compile(_glob(rule.argument).encode("utf-8"), re.IGNORECASE))
 
 
 def _glob(patterns: list[str]) -> str:

@@ -52,7 +52,7 @@ class Report:
     """Sessions now."""
     live: tuple[LiveSession, ...] = ()
     backends: tuple[dict[str, Any], ...] = ()
-    """As smtpguard.net.pool tells of them."""
+    """As smtpguard.backends.pool tells of them."""
     closed_because: str = ""
     """Why clients are turned away at present; empty if they are not."""
     lost: int = 0
@@ -60,7 +60,7 @@ class Report:
     measures: tuple[Measure, ...] = ()
     """What it decided by itself since the last report: bans are kept, and told to the others."""
     relay_check: str = "serve"
-    """What the relay check says is to be done with clients (smtpguard.net.relay_watch.Standing)."""
+    """What the relay check says is to be done with clients (smtpguard.backends.relay_watch.Standing)."""
     standing: dict[str, int] = Factory(dict)
     """How many measures stand here, by the name of their limit."""
     held: tuple[Measure, ...] = ()

@@ -102,7 +102,7 @@ _VERB: Final = Label("verb", _VERBS, "`UNKNOWN` is every verb outside the table 
 _RULE: Final = Label("rule", None, f"as the log names it; beyond {MOST_SERIES} the longest unused become `{OTHER}`")
 _ACTION: Final = Label("action", frozenset(action.value for action in Action))
 _REASONS: Final = frozenset({"sessions", "sessions_per_address", "unavailable", "limit", "untrusted", "connections"})
-"""smtpguard.net.observing.TURNED_AWAY, which is in a layer above."""
+"""smtpguard.sessions.observing.TURNED_AWAY, which is in a layer above."""
 _FAULT: Final = Label("fault", frozenset({"out_of_turn", *(word(fault.name) for fault in Fault)}))
 _ENDPOINT: Final = Label("endpoint", None, "of the settings")
 _LIMIT: Final = Label("limit", None, "a name of the policy")

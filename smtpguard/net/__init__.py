@@ -1,1 +1,1 @@
-"""The only package that touches transports: listening, connecting, and performing the core's effects."""
+"""The wire: endpoints made real, time-outs of many connections, TLS on a transport."""

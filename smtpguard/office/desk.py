@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..backends.pool import Pool
 from ..journal.journal import Journal
 from ..ledger.reports import Orders, Report
 from ..metrics import catalogue
 from ..metrics.counts import Counts
-from ..net.gatekeeper import Gatekeeper
-from ..net.listener import Reception
-from ..net.places import Places
-from ..net.pool import Pool
-from ..net.prefix_places import PrefixPlaces
-from ..net.session_metrics import SessionMetrics
+from ..sessions.gatekeeper import Gatekeeper
+from ..sessions.listener import Reception
+from ..sessions.places import Places
+from ..sessions.prefix_places import PrefixPlaces
+from ..sessions.session_metrics import SessionMetrics
 from .reporter import Reporter
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
-from ..net.configuration import Configuration
-from ..net.reloading import LastReload
+from ..lifecycle.configuration import Configuration
+from ..lifecycle.reloading import LastReload
 
 KEEPING: Final = "keeping the books"
 """The state of the clerk, who serves nobody."""

@@ -23,10 +23,10 @@ from ..ledger.ledger import Ledger
 from ..ledger.measures import Hardness
 from ..ledger.reports import Orders, Report
 from ..ledger.sharing import partner_of
+from ..lifecycle.configuration import Configuration
 from ..metrics import catalogue
 from ..metrics.exposition import Exposition
 from ..metrics.totals import Totals
-from ..net.configuration import Configuration
 from . import status
 from .facts import Facts
 

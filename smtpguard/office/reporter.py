@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall
 from ..ledger.deeds import Deed
 from ..ledger.measures import Measure
 from ..ledger.reports import DEEDS_A_REPORT, LIVE_SESSIONS, REPORT_SECONDS, LiveSession, Report
-from ..net.session import Session
+from ..sessions.session import Session
 
 LIVE_EVERY: Final = 5
 """Reports: only each fifth describes sessions, since to look at thousands takes milliseconds."""
@@ -40,7 +40,7 @@ AHEAD: Final = 5
 
 
 class Serving(Protocol):
-    """What serves (smtpguard.net.listener.Reception), as far as it is reported on."""
+    """What serves (smtpguard.sessions.listener.Reception), as far as it is reported on."""
 
     sessions: set[Session]
     closed_because: str | None

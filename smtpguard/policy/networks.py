@@ -68,6 +68,8 @@ def _peer(text: str) -> Peer:
 
 UNIX_PEER: Final = Peer(0, 0, "unix")
 """A client on a unix socket: it has no address, so no network has it."""
+UNKNOWN_PEER: Final = Peer(0, 0, "unknown")
+"""A client whose address the balancer in front could not tell: in no network either."""
 
 
 @final

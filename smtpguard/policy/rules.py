@@ -7,10 +7,8 @@ conditions that can change within a session.  The first rule that matches wins; 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Final, Generic, TypeVar
 
 from ..smtp.budgets import UNLESS_SAID, Budgets
@@ -19,6 +17,7 @@ from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput, Terms
 from ..smtp.verbs import CORE, KNOWN_VERBS
 from ..smtp.verdict import FORWARD, Action, Facts, Verdict
+from .conditions import Condition, Match, together
 from .limits import NO_LIMITS, Limits
 from .networks import NetworkTable, Peer
 from .relaying import RelayDomains
@@ -33,17 +32,9 @@ RELAYING_DENIED: Final = Reply.parse("550 5.7.1 Relaying denied")
 """sendmail's own words, less the recipient, which the client wrote."""
 
 
-class Match(Enum):
-    """Whether a rule applies to a verb of which only the name is known."""
-
-    NO = 0
-    MAYBE = 1
-    YES = 2
-
-
 @dataclass(frozen=True)
 class Rule:
-    """One rule, ready to be matched.  None stands for a condition that was not set."""
+    """One rule, ready to be matched."""
 
     where: str
     """FILE:LINE, and the name and place of the rule."""
@@ -51,15 +42,12 @@ class Rule:
     reply: Reply | None = None
     delay: float = 0.0
     from_bits: int | None = None
+    """None for everybody."""
     from_not_bits: int = 0
     listeners: frozenset[str] | None = None
-    argument: re.Pattern[bytes] | None = None
-    greeted: bool | None = None
-    esmtp: bool | None = None
-    tls: bool | None = None
-    tls_name: re.Pattern[str] | None = None
-    authenticated: bool | None = None
-    auth_failed: bool | None = None
+    """None for all."""
+    conditions: tuple[Condition, ...] = ()
+    """Those that can change within a session."""
 
     def is_for(self, bits: int, listener: str) -> bool:
         """Settle the conditions that hold for a whole connection."""
@@ -69,48 +57,16 @@ class Rule:
             and (self.listeners is None or listener in self.listeners)
         )
 
-    @property
-    def is_settled(self) -> bool:
-        """True if no other conditions are left."""
-        return all(
-            condition is None
-            for condition in (
-                self.argument,
-                self.greeted,
-                self.esmtp,
-                self.tls,
-                self.tls_name,
-                self.authenticated,
-                self.auth_failed,
-            )
-        )
-
     def matches(self, command: Command, facts: Facts) -> bool:
         """Settle the rest."""
-        return (
-            (self.greeted is None or self.greeted is facts.greeted)
-            and (self.esmtp is None or self.esmtp is facts.esmtp)
-            and (self.tls is None or self.tls is facts.tls)
-            and (self.tls_name is None or any(map(self.tls_name.fullmatch, facts.tls_names)))
-            and (self.authenticated is None or self.authenticated is facts.authenticated)
-            and (self.auth_failed is None or self.auth_failed is facts.auth_failed)
-            and (self.argument is None or self.argument.fullmatch((command.argument or b"").strip(b" ")) is not None)
-        )
+        for condition in self.conditions:  # noqa: SIM110 - a generator costs as much as the conditions
+            if not condition.holds(command, facts):
+                return False
+        return True
 
     def could_match(self, facts: Facts) -> Match:
         """Settle what can be settled before an argument is known and before an AUTH that may come."""
-        for wanted, is_so in ((self.greeted, facts.greeted), (self.esmtp, facts.esmtp), (self.tls, facts.tls)):
-            if wanted is not None and wanted is not is_so:
-                return Match.NO
-        if self.tls_name is not None and not any(map(self.tls_name.fullmatch, facts.tls_names)):
-            return Match.NO
-        settled = self.argument is None
-        for wanted, is_so in ((self.authenticated, facts.authenticated), (self.auth_failed, facts.auth_failed)):
-            if wanted is not None:
-                if is_so and not wanted:
-                    return Match.NO
-                settled &= is_so
-        return Match.YES if settled else Match.MAYBE
+        return together(self.conditions, facts)
 
 
 class RuleSet:
@@ -133,7 +89,7 @@ class RuleSet:
     def forwards(self) -> bool:
         """True if every command is forwarded at once, whatever its argument and the facts."""
         first = self.rules[0] if self.rules else None
-        return first is None or (first.action is Action.FORWARD and first.is_settled and not first.delay)
+        return first is None or (first.action is Action.FORWARD and not first.conditions and not first.delay)
 
     def may_forward(self, facts: Facts) -> bool:
         for rule in self.rules:

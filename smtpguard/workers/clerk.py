@@ -23,7 +23,7 @@ from zope.interface import implementer
 from ..journal.journal import Journal, Sink
 from ..journal.opening import make_journal
 from ..ledger.reports import Orders, Report
-from ..net.configuration import Configuration
+from ..lifecycle.configuration import Configuration
 from ..office.facts import Facts
 from ..office.office import Office
 from . import channel

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ..journal.journal import Sink
-from ..net.configuration import Configuration
+from ..lifecycle.configuration import Configuration
 from .channel import Order
 from .clerk import Mail
 from .places import Board

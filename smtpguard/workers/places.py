@@ -1,6 +1,6 @@
 """Places for clients that several processes take, in memory that they share.
 
-Contract: smtpguard.net.places.Places.  Each worker has a region that it alone writes and all read; who
+Contract: smtpguard.sessions.places.Places.  Each worker has a region that it alone writes and all read; who
 dies is wiped out by the supervisor.  `limits` hold exactly: a worker counts a client before it looks
 whether there was room, so of two that do that at the same time at least one sees the other; both may,
 and then both turn a client away, for the last place.  No lock, so that no worker that dies or is stopped

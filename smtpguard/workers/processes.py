@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from ..journal.journal import Sink
-from ..net.configuration import Configuration
+from ..lifecycle.configuration import Configuration
 from . import channel
 from .channel import Order
 from .restarts import Restarts
@@ -60,7 +60,7 @@ class Process:
         """When the next one starts, if that is settled."""
         self.prepared = False
         self.believes = False
-        """See smtpguard.net.share.Share."""
+        """See smtpguard.lifecycle.share.Share."""
         self.shut: str | None = None
         """Why it turns clients away, "" if it does not; None as long as it has not said."""
         self.unanswered = 0

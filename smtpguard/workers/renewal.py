@@ -18,9 +18,9 @@ from attrs import evolve
 
 from ..journal.journal import Journal, Sink
 from ..journal.opening import new_sinks, rewrite
-from ..net import systemd
-from ..net.configuration import Configuration, Read, in_place
-from ..net.reloading import LastReload, refused, reloaded, same_question, why
+from ..lifecycle import systemd
+from ..lifecycle.configuration import Configuration, Read, in_place
+from ..lifecycle.reloading import LastReload, refused, reloaded, same_question, why
 from .crew import Crew
 from .processes import Process
 

@@ -11,7 +11,7 @@ from typing import Final
 
 SAME_SECONDS: Final = 60.0
 """Workers find the same thing out apart by no more than this: a backend that is away is asked every 30 s
-(smtpguard.net.relay_watch.ASK_AGAIN_SECONDS)."""
+(smtpguard.backends.relay_watch.ASK_AGAIN_SECONDS)."""
 REMEMBERED: Final = 256
 """Lines; the oldest is forgotten, and may then be written twice."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..journal.journal import Journal, Sink
-from ..net.configuration import Configuration
+from ..lifecycle.configuration import Configuration
 from ..office.facts import Facts
 from . import channel
 from .channel import Order

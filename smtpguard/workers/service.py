@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from ..config.settings import Settings
 from ..journal.opening import make_journal, make_sinks
-from ..net.announcing import cannot_listen
-from ..net.configuration import Configuration, Read
-from ..net.systemd import Passed
+from ..lifecycle.announcing import cannot_listen
+from ..lifecycle.configuration import Configuration, Read
+from ..lifecycle.systemd import Passed
 from .clerk import Keep, Mail
 from .crew import GENERATIONS, Crew, Work
 from .places import Board

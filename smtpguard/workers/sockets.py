@@ -19,8 +19,8 @@ from attrs import define, field
 from twisted.python.lockfile import FilesystemLock
 
 from ..config.endpoints import Endpoint, parse_server
+from ..lifecycle.systemd import Passed
 from ..net.endpoints import BACKLOG
-from ..net.systemd import Passed
 
 _ALL_MAY: Final = "666"
 """Twisted's mode for a unix socket that has none of its own."""

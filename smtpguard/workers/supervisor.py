@@ -18,9 +18,9 @@ import time
 from typing import Final
 
 from ..journal.journal import Journal, Sink
-from ..net import systemd
-from ..net.announcing import announce, announce_end, announce_stop, status
-from ..net.configuration import Configuration, Read
+from ..lifecycle import systemd
+from ..lifecycle.announcing import announce, announce_end, announce_stop, status
+from ..lifecycle.configuration import Configuration, Read
 from ..office.facts import KEEPING, Facts, ProcessFacts, facts_of
 from . import channel
 from .alarm import Alarm

@@ -22,9 +22,9 @@ from ..config.settings import Settings
 from ..journal.journal import Journal, Sink
 from ..journal.opening import make_journal
 from ..ledger import reports
-from ..net.places import Places
-from ..net.share import Share
+from ..lifecycle.share import Share
 from ..office.desk import Desk
+from ..sessions.places import Places
 from . import channel
 from .channel import Done, Order, Report, Said, Shut, Told
 from .sockets import Listener
@@ -68,7 +68,7 @@ class Worker:
     sinks: list[Sink]
     replaces: bool
     believes: bool
-    """See smtpguard.net.share.Share, as the one before."""
+    """See smtpguard.lifecycle.share.Share, as the one before."""
     post: Callable[[reports.Report], bool]
     """Passes a report on to the clerk (clerk.py)."""
     told_to_serve: Deferred[None] = Factory(lambda: Deferred())

@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from smtpguard.net.resolver import IN_FLIGHT
+from smtpguard.sessions.resolver import IN_FLIGHT
 from tests.rig.client import Talk
 from tests.rig.wait import wait_until
 

@@ -12,9 +12,9 @@ from smtpguard.ledger.deeds import Deed, Kind
 from smtpguard.ledger.measures import Measure
 from smtpguard.ledger.reports import Orders
 from smtpguard.ledger.telling import SAMPLES, TOLD
-from smtpguard.net.gatekeeper import ENFORCE_SECONDS, Gatekeeper
 from smtpguard.policy.limits import LONGEST_DELAY, Hardness, Prefixes
 from smtpguard.policy.networks import Peer
+from smtpguard.sessions.gatekeeper import ENFORCE_SECONDS, Gatekeeper
 from smtpguard.smtp.effects import Authenticated, Judged, Note, RecipientRefused, Refused
 from smtpguard.smtp.grammar import Command
 from smtpguard.smtp.replies import Reply
@@ -84,7 +84,7 @@ class Stand:
     def say(self, text: str, *_rest: object) -> None:
         self.lines.append(text)
 
-    # smtpguard.net.gatekeeper.Guarded
+    # smtpguard.sessions.gatekeeper.Guarded
 
     def sessions_of(self, peer: Peer) -> int:
         return sum(one.journal.peer == peer for one in self.sessions)

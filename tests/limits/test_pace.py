@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smtpguard.smtp.effects import Note, TooSlow
-from tests.net.stage import Stage
+from tests.sessions.stage import Stage
 
 RATE, SECONDS = 10.0, 60.0
 

@@ -10,12 +10,12 @@ import pytest
 from smtpguard.metrics import catalogue
 from smtpguard.metrics.catalogue import Metric
 from smtpguard.metrics.counts import Counts, key_of, read_key
-from smtpguard.net.observing import TURNED_AWAY
-from smtpguard.net.session import Session
-from smtpguard.net.session_metrics import SessionMetrics
 from smtpguard.policy.networks import Peer
+from smtpguard.sessions.observing import TURNED_AWAY
+from smtpguard.sessions.session import Session
+from smtpguard.sessions.session_metrics import SessionMetrics
 from smtpguard.smtp.effects import Note
-from tests.net.stage import Stage
+from tests.sessions.stage import Stage
 
 SESSION_ADDITIONS = 60
 """What a session may cost, in additions to a dict: about 3 microseconds.  It costs about 30 of them."""

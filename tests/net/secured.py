@@ -10,7 +10,7 @@ from smtpguard.tls.engine import TlsEngine, TlsFault
 from tests.tls.ends import CLIENTS, SERVER
 from tests.tls.support import Split, whole
 
-from .stage import Wire
+from ..sessions.stage import Wire
 
 
 class End:

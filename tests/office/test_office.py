@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from smtpguard.ledger.measures import Hardness, Measure
 from smtpguard.ledger.reports import Orders, Report
-from smtpguard.net.configuration import read
+from smtpguard.lifecycle.configuration import read
 from smtpguard.office.facts import facts_of
 from smtpguard.office.office import MOST_PROCESSES, NEWCOMERS_SECONDS, TICK_SECONDS, Office
 from smtpguard.office.status import SILENT_SECONDS

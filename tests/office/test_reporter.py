@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from smtpguard.ledger.deeds import Deed, Kind
 from smtpguard.ledger.measures import Hardness, Measure
 from smtpguard.ledger.reports import DEEDS_A_REPORT, REPORT_SECONDS, Orders, Report
-from smtpguard.net.session import Session
 from smtpguard.office.reporter import DEEDS_HELD, ROOM, Reporter
+from smtpguard.sessions.session import Session
 
 BAN = Measure(Hardness.BAN, "192.0.2.7", 99.0, "scanners", 1.0)
 

@@ -8,8 +8,8 @@ from attrs import evolve
 
 from smtpguard.ledger.measures import Hardness, Measure
 from smtpguard.ledger.reports import LiveSession, Report
-from smtpguard.net.configuration import read
-from smtpguard.net.reloading import LastReload
+from smtpguard.lifecycle.configuration import read
+from smtpguard.lifecycle.reloading import LastReload
 from smtpguard.office import status
 from smtpguard.office.facts import KEEPING, Facts, ListenerFacts, PolicyFacts, ProcessFacts, ReloadFacts, facts_of
 from smtpguard.workers.channel import LONGEST

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from smtpguard.backends.relay_check import ASK_SECONDS
 from smtpguard.cli.main import main
 from smtpguard.config import settings
 from smtpguard.config.settings import Limits, Settings, Timeouts
-from smtpguard.net.relay_check import ASK_SECONDS
 from tests.rig.wait import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionRefusedError
 
-from smtpguard.net.transparent import AnswersAstray, TransparentEndpoint
+from smtpguard.backends.transparent import AnswersAstray, TransparentEndpoint
 
 from .recorder import Recorder
 from .running import SECONDS, Given, Running

@@ -9,8 +9,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpguard.net.places import OwnPlaces, Places
 from smtpguard.policy.networks import UNIX_PEER, Peer
+from smtpguard.sessions.places import OwnPlaces, Places
 from smtpguard.workers.places import Board, slots_for
 from tests.rig.guard import ROOT
 

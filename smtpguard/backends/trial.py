@@ -15,13 +15,13 @@ from twisted.python.failure import Failure
 
 from ..journal.lines import printable
 from ..ledger.words import many
+from ..net.deadlines import NEVER, Deadlines
 from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import ReplyFault, ReplyReader
 from .backend import Attempt, Client, Unshowable
 from .backend_side import BackendSide
 from .blame import is_ours
-from .deadlines import NEVER, Deadlines
 from .member import Member
 
 LEAVE_SECONDS: Final = 2.0
@@ -48,7 +48,7 @@ class Waiting(Protocol):
 
 
 class Trial:
-    """Tries backends for one client (smtpguard.net.backend.Attempt)."""
+    """Tries backends for one client (smtpguard.backends.backend.Attempt)."""
 
     __slots__ = ("_bounds", "_client", "_deadlines", "_failed", "_left", "_limits", "_now", "_seconds", "user")
 
@@ -128,7 +128,7 @@ class Trial:
 
 
 class _Try:
-    """One backend (smtpguard.net.backend_side.BackendUser)."""
+    """One backend (smtpguard.backends.backend_side.BackendUser)."""
 
     __slots__ = ("_attempt", "_deadlines", "_member", "_octets", "_reader", "_seconds", "_side", "_trial", "deadline")
 

@@ -15,17 +15,17 @@ from twisted.internet.error import ConnectBindError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..backends.backend import Attempt, Client, Unshowable
+from ..backends.transparent import NoPortLeft
 from ..journal.journal import SessionJournal
+from ..net.deadlines import NEVER, Deadlines
 from ..smtp.dialogue import Dialogue
 from ..smtp.effects import BackendFault, Close, Effect, Note, StartTls, ToBackend, ToClient, Wait
 from ..smtp.phases import Awaited
 from ..tls.engine import TlsEngine
-from .backend import Attempt, Client, Unshowable
 from .client import names_of, verified_names
-from .deadlines import NEVER, Deadlines
 from .pace import Pace
 from .surroundings import Backend, Secureable, Surroundings
-from .transparent import NoPortLeft
 
 _log: Final = Logger()
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-from .listener import Reception
+from ..sessions.listener import Reception
 
 STOPS: Final = "the service stops"
 """Why those are turned away who came in the last moment."""

@@ -17,10 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
+from ..backends.relay_watch import DOCUMENTATION
 from ..journal.journal import Journal
 from ..policy.networks import Peer
 from .configuration import Configuration, Read, told
-from .relay_watch import DOCUMENTATION
 
 RELAYS: Final = "the mail server would relay for outsiders (relay check)"
 
@@ -83,7 +83,7 @@ def _number(faults: tuple[str, ...]) -> str:
 
 
 def same_question(old: Configuration, new: Configuration) -> bool:
-    """True if the backend is the same, is shown the same, and its answer means the same (smtpguard.net.relay_watch)."""
+    """True if the backend is the same, is shown the same, and its answer means the same (backends/relay_watch.py)."""
 
     def question(one: Configuration) -> tuple[object, ...]:
         settings, policy = one.settings, one.policy.policy

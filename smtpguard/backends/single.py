@@ -46,7 +46,7 @@ class Single:
         self._state, self._since = self.state, reactor.seconds()
 
     def begin(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
-        """Connect for `client` (smtpguard.net.listener.Connector)."""
+        """Connect for `client` (smtpguard.sessions.listener.Connector)."""
         return self.connector.begin(user, client, partial(self._failed, failed))
 
     def believe(self, other: Single) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from ..journal.journal import Journal
 from ..ledger.reports import Report
-from .places import Places
+from ..sessions.places import Places
 
 
 @frozen

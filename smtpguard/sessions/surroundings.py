@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.python.failure import Failure
 
+from ..backends.backend import Attempt, Client
 from ..config.settings import Timeouts
+from ..net.deadlines import Deadlines
 from ..smtp.effects import Note
 from ..smtp.phases import Awaited
-from .backend import Attempt, Client
-from .deadlines import Deadlines
 
 if TYPE_CHECKING:
     from .session import Session

@@ -10,16 +10,16 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 
+from smtpguard.backends.backend import BackendConnector, Client
+from smtpguard.backends.backend_side import BackendSide, BackendUser
+from smtpguard.backends.relay_watch import ASK_AGAIN_SECONDS, RelayWatch, Standing
 from smtpguard.config.settings import Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import BackendConnector, Client
-from smtpguard.net.backend_side import BackendSide, BackendUser
 from smtpguard.net.deadlines import Deadlines
-from smtpguard.net.relay_watch import ASK_AGAIN_SECONDS, RelayWatch, Standing
 from tests.smtp.table import policy
 
-from .stage import Wire
+from ..sessions.stage import Wire
 
 DENIED = "550 5.7.1 Relaying denied"
 RELAYS = "250 2.1.5 ok"

@@ -24,10 +24,9 @@ from ..config.endpoints import parse_client
 from ..config.settings import Settings
 from ..identity.origin import Origin
 from ..journal.journal import Journal
-from ..policy.networks import Peer
+from ..policy.networks import UNKNOWN_PEER, Peer
 from ..policy.rules import Policy
 from .backend import BackendConnector, Client
-from .client import UNKNOWN
 from .relay_check import Answer, Relaying, ask
 
 ASK_AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -287,7 +286,7 @@ class RelayWatch:
 def _questions(settings: Settings, policy: Policy, backend: BackendConnector) -> Iterator[_Question]:
     """Yield one question for each way in which outsiders are seen."""
     if not backend.shows_clients:
-        yield _Question(Client(UNKNOWN, lambda: None), "")
+        yield _Question(Client(UNKNOWN_PEER, lambda: None), "")
         return
     families = settings.backend.families if settings.backend.identity == "transparent" else {4}
     sources = list(map(Peer.parse, settings.relay_check_source)) or [

@@ -13,15 +13,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from smtpguard.backends.backend import Client
+from smtpguard.backends.backend_side import BackendSide, BackendUser
 from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Limits, Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import Client
-from smtpguard.net.backend_side import BackendSide, BackendUser
-from smtpguard.net.client import ClientSide, Doorway
 from smtpguard.net.deadlines import Deadlines
-from smtpguard.net.listener import Reception
+from smtpguard.sessions.client import ClientSide, Doorway
+from smtpguard.sessions.listener import Reception
 from smtpguard.tls.engine import TlsEngine
 from tests.smtp.table import perimeter
 from tests.tls.support import Authority

@@ -1,7 +1,7 @@
 """Who is told of what happens in sessions: metrics, limits, incidents.
 
 Contract: an `Observer` is told in the turn in which it happens, in order, and makes nothing wait.  What it raises is
-our bug: it is logged (smtpguard.net.listener), and the session goes on.
+our bug: it is logged (smtpguard.sessions.listener), and the session goes on.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from twisted.internet.tcp import Client, Connector
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..net.sockets import make_transparent
 from ..transport.connecting import ClientEndpoint
 from ..transport.reactor import loop_of
 from ..transport.ways import PreparedWay
-from .sockets import make_transparent
 
 
 class AnswersAstray(Exception):

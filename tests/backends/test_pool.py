@@ -8,9 +8,9 @@ import json
 import pytest
 from twisted.internet.error import ConnectBindError, ConnectError
 
-from smtpguard.net.backend import Client
-from smtpguard.net.client import UNKNOWN
-from smtpguard.net.relay_watch import Standing
+from smtpguard.backends.backend import Client
+from smtpguard.backends.relay_watch import Standing
+from smtpguard.policy.networks import UNKNOWN_PEER
 
 from .pooled import DENIED, Pooled
 
@@ -74,7 +74,7 @@ def test_who_gives_up_hears_nothing_more() -> None:
     user = stage.client()
     (made,) = stage.new()
     for accepted in (False, True):
-        attempt = stage.pool.begin(user, Client(UNKNOWN, lambda: None), user.failed)
+        attempt = stage.pool.begin(user, Client(UNKNOWN_PEER, lambda: None), user.failed)
         assert attempt is not None
         (made,) = stage.new()
         if accepted:

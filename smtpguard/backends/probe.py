@@ -80,7 +80,7 @@ class _Probing:
     def late(self, why: str) -> None:
         self._report(Finding(False, why, away=self._backend is None))
 
-    # -- smtpguard.net.backend_side.BackendUser ------------------------------------------------------
+    # -- smtpguard.backends.backend_side.BackendUser ------------------------------------------------------
 
     def backend_connected(self, backend: BackendSide) -> None:
         if self.found.called:

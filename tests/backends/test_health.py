@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from smtpguard.net.health import FIRST_SECONDS, LONGEST_SECONDS, Health
+from smtpguard.backends.health import FIRST_SECONDS, LONGEST_SECONDS, Health
 
 
 def _none() -> float:

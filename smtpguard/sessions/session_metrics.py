@@ -50,7 +50,7 @@ _ALONE: Final[dict[type, str]] = {
     Uninspected: key_of(catalogue.UNINSPECTED),
 }
 _REACHED_NOT: Final = "cannot connect"
-"""How smtpguard.net.session begins what it says of a backend that was not reached."""
+"""How smtpguard.sessions.session begins what it says of a backend that was not reached."""
 
 
 class SessionMetrics:
@@ -66,7 +66,7 @@ class SessionMetrics:
             BackendFault: self._backend_fault,
         }
 
-    # smtpguard.net.observing.Observer
+    # smtpguard.sessions.observing.Observer
 
     def began(self, session: Session, listener: str) -> None:
         key = self._listeners.get(listener)

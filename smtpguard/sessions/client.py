@@ -19,21 +19,19 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
+from ..backends.backend import Client
 from ..config.listener import Listener
 from ..identity.origin import Origin
 from ..identity.proxy_protocol import Header, HeaderFault, HeaderReader
 from ..journal.journal import SessionJournal
-from ..policy.networks import UNIX_PEER, NetworkTable, Peer, parse_block
+from ..net.secure import SecureTransport
+from ..net.wires import deliver, tune
+from ..policy.networks import UNIX_PEER, UNKNOWN_PEER, NetworkTable, Peer, parse_block
 from ..smtp.verdict import Facts
 from ..tls.engine import TlsEngine, TlsFault
-from .backend import Client
-from .secure import SecureTransport
-from .wires import deliver, tune
 
 LOCAL: Final = Peer(0, 0, "local")
 """A balancer that speaks for itself, to see whether the guard is there: it is in no network."""
-UNKNOWN: Final = Peer(0, 0, "unknown")
-"""A client whose address the balancer could not tell: in no network either."""
 
 
 class Doorway:
@@ -324,4 +322,4 @@ def _carried(header: Header, transport: Any) -> Client:
     if header.local:
         # The balancer itself: that is what the backend may know.  No rule takes it for a client inside.
         return Client(LOCAL, partial(_origin_of, transport))
-    return Client(UNKNOWN, lambda: None)
+    return Client(UNKNOWN_PEER, lambda: None)

@@ -15,12 +15,14 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..backends.backend import Attempt, Client
 from ..config.settings import Settings
 from ..journal.ids import SessionIds
 from ..journal.journal import Journal, SessionJournal
 from ..journal.lines import Level
 from ..ledger.measures import Measure
 from ..ledger.words import many
+from ..net.deadlines import Deadlines
 from ..policy.networks import Peer
 from ..policy.rules import Policy
 from ..smtp.answers import Closing
@@ -29,9 +31,7 @@ from ..smtp.effects import Note
 from ..smtp.replies import Reply
 from ..smtp.terms import Terms
 from ..smtp.verdict import Facts
-from .backend import Attempt, Client
 from .client import ClientSide, Doorway
-from .deadlines import Deadlines
 from .observing import Observer
 from .places import OwnPlaces, Places
 from .session import Session
@@ -60,7 +60,7 @@ class Admission(Protocol):
 
 
 class Reception:
-    """What the listeners of one service share (smtpguard.net.client.Host, smtpguard.net.session.Surroundings)."""
+    """What the listeners of one service share (client.Host, session.Surroundings)."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
 """The mail servers behind the guard: one, or several of which a client gets one that is up.
 
-Contract: `begin` connects for a session (smtpguard.net.listener.Connector).  `standing` says what is to be done with
-clients, and `closed_because` why they are turned away: of several backends one that may be used is enough.  A single
-backend is connected to whatever became of the client before, and watched as relay_watch.py has it; several are members
-(member.py), and a client for whom one fails is tried at the next (trial.py).
+Contract: `begin` connects for a session (smtpguard.sessions.listener.Connector).  `standing` says what is to be done
+with clients, and `closed_because` why they are turned away: of several backends one that may be used is enough.  A
+single backend is connected to whatever became of the client before, and watched as relay_watch.py has it; several are
+members (member.py), and a client for whom one fails is tried at the next (trial.py).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 
 from ..config.settings import Settings
 from ..journal.journal import FindName, Journal
+from ..net.deadlines import Deadlines
 from ..policy.rules import Policy
 from .backend import Attempt, BackendConnector, Client
 from .backend_side import BackendUser
-from .deadlines import Deadlines
 from .member import Member
 from .relay_watch import Standing
 from .single import Single

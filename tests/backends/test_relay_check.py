@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from smtpguard.net.backend_side import BackendSide, BackendUser
+from smtpguard.backends.backend_side import BackendSide, BackendUser
+from smtpguard.backends.relay_check import Answer, Relaying, ask
 from smtpguard.net.deadlines import Deadlines
-from smtpguard.net.relay_check import Answer, Relaying, ask
 
 
 class Backend:

@@ -12,8 +12,8 @@ from twisted.names import dns
 from twisted.names.error import DNSQueryTimeoutError, DomainError
 
 from smtpguard.config.settings import Dns
-from smtpguard.net.resolver import IN_FLIGHT, HostNames
 from smtpguard.policy.networks import UNIX_PEER, Peer
+from smtpguard.sessions.resolver import IN_FLIGHT, HostNames
 
 RECORDS = {
     "9.113.0.203.in-addr.arpa": dns.Record_PTR("Host.example.org"),

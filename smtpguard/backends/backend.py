@@ -22,13 +22,13 @@ from ..identity.introduction import Encrypt, Introduction
 from ..identity.origin import Origin
 from ..identity.proxy_protocol import write_v1, write_v2
 from ..journal.journal import FindName as Finder
+from ..net import endpoints, sockets
+from ..net.deadlines import Deadlines
+from ..net.factories import Making
 from ..policy.networks import NetworkTable, Peer
 from ..tls.engine import TlsEngine
 from ..transport.connecting import ClientEndpoint
-from . import endpoints, sockets
 from .backend_side import NOTHING_FIRST, BackendSide, BackendUser, Opening, Usage
-from .deadlines import Deadlines
-from .factories import Making
 from .transparent import TransparentEndpoint
 
 PLAIN_SECONDS: Final = 600.0

@@ -10,18 +10,18 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from smtpguard.backends.backend import Client
+from smtpguard.backends.backend_side import BackendSide, BackendUser
+from smtpguard.backends.pool import Pool
+from smtpguard.backends.relay_watch import Standing
 from smtpguard.config.settings import Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import Client
-from smtpguard.net.backend_side import BackendSide, BackendUser
-from smtpguard.net.client import UNKNOWN
-from smtpguard.net.pool import Pool
-from smtpguard.net.relay_watch import Standing
+from smtpguard.policy.networks import UNKNOWN_PEER
 from smtpguard.smtp.effects import BackendFault
 from tests.smtp.table import policy
 
-from .stage import Wire
+from ..sessions.stage import Wire
 
 DENIED = "550 5.7.1 Relaying denied"
 
@@ -125,7 +125,7 @@ class Pooled:
     def client(self) -> User:
         """Let a client come."""
         user = User()
-        self.pool.begin(user, Client(UNKNOWN, lambda: None), user.failed)
+        self.pool.begin(user, Client(UNKNOWN_PEER, lambda: None), user.failed)
         return user
 
     def states(self) -> list[object]:

@@ -24,9 +24,9 @@ from ..config.listener import Listener
 from ..config.policy_file import PolicyFile
 from ..config.settings import Loaded, Settings
 from ..config.yaml_reader import Path_, Places, read_file
+from ..net.sockets import no_transparency
 from ..tls import settings as tls_settings
 from ..tls.settings import LoadedTls
-from .sockets import no_transparency
 
 AT_START: Final = ("workers", "admin", "state")
 """Keys of the settings that a service takes when it starts and at no other time; `listen` has its own rule."""

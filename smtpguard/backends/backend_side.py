@@ -25,12 +25,12 @@ from ..identity.introduction import (
     Introduction,
     Say,
 )
+from ..net.deadlines import NEVER, Deadlines
+from ..net.secure import SecureTransport
+from ..net.wires import deliver
 from ..policy.networks import Peer
 from ..smtp.effects import BackendFault
 from ..tls.engine import TlsEngine, TlsFault
-from .deadlines import NEVER, Deadlines
-from .secure import SecureTransport
-from .wires import deliver
 
 Named = Callable[[str | None], None]
 

@@ -13,16 +13,16 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from smtpguard.backends.backend import Client
+from smtpguard.backends.backend_side import BackendSide, BackendUser
 from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Timeouts
 from smtpguard.journal.journal import Journal, SessionJournal
 from smtpguard.journal.sinks import StderrSink
-from smtpguard.net.backend import Client
-from smtpguard.net.backend_side import BackendSide, BackendUser
-from smtpguard.net.client import ClientSide, Doorway
 from smtpguard.net.deadlines import Deadlines
-from smtpguard.net.session import Session
 from smtpguard.policy.networks import Peer
+from smtpguard.sessions.client import ClientSide, Doorway
+from smtpguard.sessions.session import Session
 from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
@@ -104,7 +104,7 @@ class Stage:
         self.cancelled.append(True)
         connecting.errback(ConnectingCancelledError(None))  # as Twisted's endpoints do
 
-    # smtpguard.net.client.Host
+    # smtpguard.sessions.client.Host
 
     def arrived(self, side: ClientSide) -> bool:
         return True
@@ -127,7 +127,7 @@ class Stage:
         session.begin(client)
         return session
 
-    # smtpguard.net.session.Surroundings
+    # smtpguard.sessions.session.Surroundings
 
     def connect(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Deferred[Any]:
         self.backend = BackendSide(user, self.deadlines)

@@ -1,0 +1,1 @@
+"""Clients received, and sessions on the wire."""
