@@ -176,6 +176,11 @@ class RealSendmail:
         return self._listen[0][1]
 
     @property
+    def configuration(self) -> Path:
+        """The sendmail.cf that it runs with."""
+        return self._directory() / "sendmail.cf"
+
+    @property
     def listeners(self) -> list[tuple[str, int]]:
         """The (address, port) of every listener, in the order asked for."""
         return list(self._listen)

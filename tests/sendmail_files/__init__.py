@@ -1,0 +1,1 @@
+"""Policies from sendmail's files, and rule sets from policies."""
