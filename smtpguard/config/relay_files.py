@@ -20,6 +20,7 @@ from attrs import define, field, frozen
 
 from ..policy.relaying import parse_domain
 from .faults import Fault
+from .plain_files import octets_of
 
 FILE_OCTETS: Final = 8 * 1024 * 1024
 """Largest file read: 100,000 domains have 2 MB."""
@@ -162,8 +163,7 @@ class _File:
 
     def _lines(self, control: re.Pattern[str]) -> Iterator[_Word]:
         """Yield the lines that can be read."""
-        with open(self.name, "rb") as file:
-            octets = file.read(FILE_OCTETS + 1)
+        octets = octets_of(self.name, FILE_OCTETS)
         if len(octets) > FILE_OCTETS:
             self.fault(_Word(1, 1, ""), f"file larger than {FILE_OCTETS} octets")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,3 +203,11 @@ def test_whatever_is_in_a_file_the_entries_are_entries(tmp_path_factory: pytest.
         assert [parse_domain(entry) for entry in entries] == entries
         RelayDomains(entries)
         assert all(1 <= fault.line <= octets.count(b"\n") + 1 and fault.column >= 1 for fault in faults)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_pipe_is_no_file(read: Read, file: Path) -> None:
+    """A reload would wait at it for ever."""
+    os.mkfifo(file)
+    with pytest.raises(OSError, match="Not a regular file"):
+        read(file)

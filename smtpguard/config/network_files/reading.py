@@ -5,16 +5,14 @@ Contract: every bound is named here; what is beyond one is an error, and nothing
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from errno import EINVAL
 from typing import Final
 
 from attrs import define, field, frozen
 
 from ...policy.networks import Block, parse_block
 from ..faults import Fault
+from ..plain_files import octets_of
 
 FILE_OCTETS: Final = 8 * 1024 * 1024
 """Largest file read: 250,000 networks have 5 MB."""
@@ -82,7 +80,7 @@ class Reading:
         if self._files > MOST_FILES:
             self._give_up(asked or Word(name, 1, 1, ""), f"not read: this is more than {MOST_FILES} files")
         try:
-            octets = _octets(name)
+            octets = octets_of(name, FILE_OCTETS)
         except OSError as error:
             if asked is None:
                 raise
@@ -112,12 +110,3 @@ class Reading:
         self.errors += 1
         self.faults.append(Fault(word.file, word.line, word.column, text))
         raise GivenUp
-
-
-def _octets(name: str) -> bytes:
-    """Read one octet more than may be there; a FIFO or a device, which may never end, is no file."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(EINVAL, "Not a regular file", name)
-        return file.read(FILE_OCTETS + 1)
