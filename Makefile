@@ -10,15 +10,20 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # haproxy: a balancer with PROXY headers, of which the tests run their own; systemd: systemd-analyze and
 # systemd-socket-activate; gcc: compiles what tools/compile.py says; prometheus: promtool; chromium: looks at the
 # status page; redis-server: guards that count together; rsyslog, logrotate, fail2ban: read what the guard logs;
-# libfaketime: clocks that jump.
+# libfaketime: clocks that jump; mandoc, man-db: the manual pages; curl, sqlite3: what the docs have typed; tcpdump: what
+# `smtpguard replay` reads; zsh, fish: complete the command line; debhelper, lintian, mmdebstrap: the Debian
+# package, and a bare Debian to install it on.
 DEBIAN_PACKAGES := sendmail-bin sendmail-cf m4 sasl2-bin libsasl2-modules swaks libnet-ssleay-perl nmap haproxy \
 	util-linux mount hostname iproute2 systemd gcc libc6-dev prometheus chromium redis-server rsyslog logrotate fail2ban \
-	libfaketime
+	libfaketime mandoc man-db curl sqlite3 tcpdump zsh fish debhelper lintian mmdebstrap
 
 # Mail servers that cannot be installed side by side; tests/mtas runs them from this folder.  nginx: its mail proxy, for
 # tests/bench; installed, it would be a web server that runs.
 MTAS := .mtas
 UNPACKED_PACKAGES := postfix exim4-daemon-light opensmtpd libnginx-mod-mail
+
+# Archives of what tests/setup installs anew, in a root file system of its own.
+FRESH_PACKAGES := sendmail-base sendmail-cf sendmail-bin sensible-mda procmail
 
 # A mail server and proxy for Node.js, of the npm registry; only `make bench` looks for it.
 HARAKA := Haraka@3.3.4
@@ -27,13 +32,16 @@ HARAKA := Haraka@3.3.4
 SECONDS := 600
 SEED := 1
 
+# An environment of Debian's Python, for the Debian package.
+BUILDER := $(CURDIR)/build/builder
+
 UV := uv==0.13.9
 COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
 .NOTPARALLEL:
-.PHONY: run test test-compiled test-long compiled wheel fuzz fuzz-guided bench plots profile haraka lint types imports \
-	format docs lock clean packages mtas root
+.PHONY: run test test-compiled test-long compiled wheel deb fuzz fuzz-guided bench plots profile haraka lint types imports \
+	format docs site lock clean packages mtas root
 
 run: $(VENV)/.runtime
 	$(BIN)/python -m smtpguard demo
@@ -59,6 +67,12 @@ test-compiled: packages mtas compiled
 # For hosts like this one; without a C compiler it is one for all hosts, and slower.
 wheel: $(VENV)/.development
 	$(BIN)/python -m build --no-isolation --wheel
+
+# build/deb/smtpguard_VERSION_ARCHITECTURE.deb, with Debian's own Python: docs/packaging.md.  Needs debhelper, gcc,
+# python3-dev and python3-venv.
+deb:
+	$(MAKE) --no-print-directory VENV=$(BUILDER) PYTHON=/usr/bin/python3 $(BUILDER)/.development
+	BUILDER=$(BUILDER) tools/debian-package build/deb
 
 test-long: packages mtas $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports
@@ -116,6 +130,15 @@ docs: $(VENV)/.development
 	$(BIN)/python -m smtpguard.config.reference replies >docs/replies.md.new
 	mv docs/replies.md.new docs/replies.md
 	$(BIN)/python -m smtpguard.metrics.reference docs/monitoring.md
+	$(BIN)/python -m smtpguard.config.policy_reference docs/policy.md
+	$(BIN)/python -m smtpguard.config.schema settings >smtpguard/share/schema/smtpguard.yaml.schema.json
+	$(BIN)/python -m smtpguard.config.schema policy >smtpguard/share/schema/policy.schema.json
+	$(BIN)/python -m smtpguard.cli.completion smtpguard/share/completion
+	$(BIN)/python -m smtpguard.cli.manual smtpguard/share/man/man*/*
+
+# docs/ as pages to read in a browser, build/site, in the order of tools/site/mkdocs.yml.
+site: $(VENV)/.development
+	$(BIN)/mkdocs build --strict --config-file tools/site/mkdocs.yml --site-dir ../../build/site
 
 # The newest versions that pyproject.toml allows, with the hashes of all their files, for every Python
 # and platform; the development set has the runtime set's versions.
@@ -155,3 +178,5 @@ packages: root
 
 mtas: packages
 	@tools/unpack-debian $(MTAS) $(UNPACKED_PACKAGES)
+	@tools/fetch-debian $(MTAS)/archives $(FRESH_PACKAGES)
+	@tools/bare-debian $(MTAS)/bookworm.tar

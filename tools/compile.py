@@ -68,7 +68,8 @@ setup(
             debug_level="0",
             group_name="smtpguard",
         ),
-        *[Extension(name, [source], extra_compile_args=["-O3"]) for name, source in {sources!r}],
+        # -g0: what a debugger is told names the folder it was compiled in.
+        *[Extension(name, [source], extra_compile_args=["-O3", "-g0"]) for name, source in {sources!r}],
     ],
 )
 """

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +22,26 @@ from smtpguard.admin.page_assets import NAMES as ASSETS
 from smtpguard.config.policy_file import SHIPPED
 from tests.rig.wait import wait_until
 
+from .debian_support import ELSEWHERE, builder, copy_of_source, elsewhere
+
 ROOT = Path(__file__).parents[2]
 SHARE = ROOT / "smtpguard/share"
+SHARED: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"][
+    "wheel"
+]["shared-data"]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, which nobody edits meanwhile."""
+    return copy_of_source(tmp_path_factory.mktemp("source") / "smtpguard")
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the sdist, and with the wheel that was made of the sdist."""
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
     run(command, folder, compiled="no")
     return folder
 
@@ -67,13 +79,52 @@ def smtpguard(python: Path, *arguments: str, status: int = 0) -> str:
     return run([str(python.with_name("smtpguard")), *arguments], python.parent, status)
 
 
+def shared() -> dict[str, Path]:
+    """Return what is installed below the prefix: by its name there, the file of the checkout."""
+    found: dict[str, Path] = {}
+    for source, target in SHARED.items():
+        path = ROOT / source
+        inside = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+        found.update({str(Path(target, one.relative_to(path))): one for one in inside})
+    return found
+
+
+def test_units_pages_and_examples_are_installed_where_programs_look_for_them() -> None:
+    """Each once; and none is left out of pyproject.toml."""
+    installed = shared()
+    assert {
+        "share/man/man8/smtpguard.8",
+        "share/man/man5/smtpguard.yaml.5",
+        "share/man/man5/smtpguard-policy.5",
+        "share/smtpguard/systemd/smtpguard.service",
+        "share/smtpguard/systemd/smtpguard.service.d/transparent.conf",
+        "share/smtpguard/systemd/smtpguard-transparent",
+        "share/smtpguard/fail2ban/filter.d/smtpguard.conf",
+        "share/smtpguard/logrotate/smtpguard",
+    } <= set(installed)
+    there = [path for folder in (SHARE, ROOT / "systemd") for path in folder.rglob("*") if path.is_file()]
+    assert sorted(installed.values()) == sorted(there)
+
+
+def test_wheel_and_sdist_are_the_same_to_the_octet_wherever_they_are_built(
+    source: Path, built: Path, tmp_path: Path
+) -> None:
+    """In another folder, with other modes and times of the files, another umask, language and time zone."""
+    copy = elsewhere(source, tmp_path / "with a blank")
+    out = tmp_path / "dist"
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(copy)]
+    surroundings = {**os.environ, **ELSEWHERE, "SMTPGUARD_COMPILE": "no"}
+    subprocess.run(command, check=True, capture_output=True, umask=0o077, env=surroundings)
+    for one in built.iterdir():
+        assert (out / one.name).read_bytes() == one.read_bytes(), one.name
+
+
 def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built: Path) -> None:
     """And nothing else: no tests, no stray files."""
     with zipfile.ZipFile(wheel_in(built)) as wheel:
         names = set(wheel.namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "smtpguard").rglob("*.py")}
     assert modules - {"smtpguard/dropin.py"} <= names
-    data = f"smtpguard-{__version__}.data/data/share/smtpguard/systemd"
     info = f"smtpguard-{__version__}.dist-info"
     assert names - modules == {
         "smtpguard/py.typed",
@@ -82,19 +133,16 @@ def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built
         *(f"smtpguard/admin/assets/{name}" for name in ASSETS),
         *(f"smtpguard/policies/{name}.yaml" for name in SHIPPED),
         "twisted/plugins/smtpguard_dropin.py",
-        *(f"{data}/smtpguard.{kind}" for kind in ("service", "socket", "yaml")),
-        *(f"{data}/smtpguard.service.d/{name}.conf" for name in ("private-keys", "transparent")),
-        f"{data}/smtpguard-transparent",
-        *(f"{Path(data).parent}/{path.relative_to(SHARE)}" for path in SHARE.rglob("*") if path.is_file()),
+        *(f"smtpguard-{__version__}.data/data/{name}" for name in shared()),
         *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")),
     }
 
 
-def test_a_compiled_wheel_is_for_this_platform_and_works(tmp_path: Path) -> None:
+def test_a_compiled_wheel_is_for_this_platform_and_works(packages: tuple[Path, Path], tmp_path: Path) -> None:
     """The Python modules stay beside the compiled ones, for a Python that those do not fit."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
-    run(command, tmp_path, compiled="yes")
-    wheel = wheel_in(tmp_path)
+    wheel, other = (wheel_in(package.parent) for package in packages)
+    assert wheel.name == other.name
+    assert wheel.read_bytes() == other.read_bytes()
     assert not wheel.name.endswith("-any.whl")
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
@@ -103,8 +151,9 @@ def test_a_compiled_wheel_is_for_this_platform_and_works(tmp_path: Path) -> None
     assert (site / f"smtpguard/smtp/_survey{ending}").exists()
     assert (site / "smtpguard/smtp/dialogue.py").exists()
     asked = "import smtpguard.smtp.dialogue as d; print(d.__file__)"
-    assert run([sys.executable, "-c", asked], site).strip() == str(site / f"smtpguard/smtp/dialogue{ending}")
-    assert "internal-vrfy.yaml (version " in run([sys.executable, "-m", "smtpguard", "check"], site)
+    python = str(builder() / "bin/python")  # which it was compiled for
+    assert run([python, "-c", asked], site).strip() == str(site / f"smtpguard/smtp/dialogue{ending}")
+    assert "internal-vrfy.yaml (version " in run([python, "-m", "smtpguard", "check"], site)
 
 
 def test_the_wheel_says_what_it_needs(built: Path) -> None:
@@ -136,7 +185,12 @@ def test_the_sdist_holds_what_tests_and_docs_need(built: Path) -> None:
         "systemd/smtpguard.service",
         "tests/packaging/test_wheel.py",
         "tools/compile.py",
+        "tools/debian-package",
         "tools/debian-packages",
+        "debian/bundle.py",
+        "debian/changelog",
+        "debian/control",
+        "debian/rules",
     } <= names
 
 
