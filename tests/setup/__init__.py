@@ -1,0 +1,1 @@
+"""`smtpguard setup`: on Debians of our own, with a sendmail as freshly installed."""
