@@ -88,6 +88,7 @@ class Answers:
             "/status.json": lambda: _json(view.status()),
             "/incidents.json": lambda: _json(view.incidents()),
             "/bans.json": lambda: _json(view.bans()),
+            "/shadow.json": lambda: _json(view.shadow()),
             "/livez": lambda: Answer(200, b"ok\n"),
             "/readyz": self._readiness,
         }

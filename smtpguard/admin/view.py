@@ -27,5 +27,8 @@ class View(Protocol):
     def bans(self) -> list[dict[str, Any]]:
         """Return the bans that stand."""
 
+    def shadow(self) -> list[list[Any]]:
+        """Return what would have been decided if nothing were in shadow (smtpguard.ledger.shadowed)."""
+
     def lift(self, address: str) -> list[str]:
         """Let off an address, or all in a prefix; return whom something stood against."""

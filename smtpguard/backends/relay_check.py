@@ -70,9 +70,11 @@ def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str
 _NO: Final = re.compile(r"\brelay|rcpthosts|\binvalid recipient", re.IGNORECASE)
 # A stock Postfix puts off what it will never take (defer_unauth_destination): 454 4.7.1 <...>: Relay access denied.
 _NOT_NOW: Final = re.compile(r"\b4\.7\.1\b.*\brelay access denied", re.IGNORECASE)
-# About who asks and not about what is asked: no name for the address, a list that it is on, a HELO that is not liked.
+# About who asks and not about what is asked: no name for the address, a list that it is on, a HELO that is not liked,
+# an access map that rejects it (sendmail: 550 5.7.1 Access denied).
 _THE_CLIENT: Final = re.compile(
-    r"\b5\.7\.(?:[2-9]|[1-9][0-9]+)\b|\bclient\b|\bhelo\b|\bblock|\blist(?:ed)?\b|\breputation\b|\bhostname\b|\bdns",
+    r"\b5\.7\.(?:[2-9]|[1-9][0-9]+)\b|\bclient\b|\bhelo\b|\bblock|\blist(?:ed)?\b|\breputation\b|\bhostname\b|\bdns"
+    r"|\baccess denied\b",
     re.IGNORECASE,
 )
 _OTHER_REASON: Final = re.compile(r"\b5\.[1-6]\.\d")

@@ -34,11 +34,12 @@ ASK_AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 LOST_SECONDS: Final = 10.0
 """A connection that fails may be due to its client, so no more than one in this time leads to a question."""
 DOCUMENTATION: Final = {
-    4: ("192.0.2.1", "198.51.100.1", "203.0.113.1"),  # RFC 5737
+    4: ("198.51.100.1", "203.0.113.1", "192.0.2.1"),  # RFC 5737; Debian's access map of sendmail rejects 192.0.2
     6: ("2001:db8::1", "3fff::1"),  # RFC 3849, RFC 9637
 }
 """Addresses that nobody has, to be shown to a backend as an outsider's."""
 _ABOUT_THE_QUESTION: Final = "relay_check_recipient, relay_check_source and --relay-check"
+_ABOUT_THE_WAY: Final = "backend.endpoint: does the mail server listen there?"
 _PORT: Final = 25025  # an outsider's; any will do
 
 
@@ -247,6 +248,8 @@ class RelayWatch:
             waits = enforced and not self._safe and (answer.away or self.standing is not Standing.SERVE)
             waiting = "clients get 421 until it answers" if waits else "serving all the same"
             keys = "backend.server_name and backend.ca" if answer.said.startswith("TLS: ") else _ABOUT_THE_QUESTION
+            if answer.said.startswith("cannot connect: ") and "refused" in answer.said:
+                keys = _ABOUT_THE_WAY
             text = f"{backend} gave no clear answer: {answer.said}; {waiting} (see {keys})"
         if self._said.get(question.shown) != text:  # a wait is told once, not at every try
             self._journal.service(f"relay check: {text}", priority)

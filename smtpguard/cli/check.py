@@ -1,4 +1,4 @@
-"""`smtpguard check`: all faults, then the policy's own tests."""
+"""`smtpguard check`: all faults, the policy's own tests, and the rules that none of them reaches."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import click
 
 from ..config import policy_file
-from ..config.faults import Fault
+from ..config.faults import Fault, printable
 from ..config.policy_file import PolicyFile
+from ..config.policy_tests import Outcome
 from ..ledger.words import many
 from ..smtp.profiles import Profile
 from .statuses import status_of
@@ -18,17 +19,23 @@ from .statuses import status_of
 @click.command()
 @click.option("--config", metavar="FILE", help="Settings file; its policy is checked too.")
 @click.option("--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.")
-def check(config: str | None, policy: str | None) -> int:
-    """Check settings and policy, and run the policy's own tests."""
+@click.option("--require-coverage", is_flag=True, help="A rule that no test reaches is a fault.")
+def check(config: str | None, policy: str | None, require_coverage: bool) -> int:
+    """Check settings and policy, run the policy's own tests, and tell which rules none of them reaches."""
     if config is None:
-        _summary(checked := policy_file.load(policy_file.find(policy or "internal-vrfy")))
-        return _told(checked.warnings, [*checked.failures()])
+        checked = policy_file.load(policy_file.find(policy or "internal-vrfy"))
+        outcome = checked.tested()
+        _summary(checked, outcome, require_coverage)
+        return _told(checked.warnings, [*outcome.failures, *_uncovered(checked, outcome, require_coverage)])
     from ..lifecycle.configuration import gather  # here, since a policy alone needs no certificates
 
     found = gather(config, {"policy": policy})
+    uncovered: list[Fault] = []
     if found.policy is not None:
-        _summary(found.policy)
-    status = _told(found.warnings, found.faults)
+        outcome = found.policy.tested()
+        _summary(found.policy, outcome, require_coverage)
+        uncovered = _uncovered(found.policy, outcome, require_coverage)
+    status = _told(found.warnings, [*found.faults, *uncovered])
     if found.unread is not None:
         return status_of(found.unread)
     if found.loaded is not None and status == os.EX_OK:
@@ -43,10 +50,29 @@ def _explain_profile(profile: Profile) -> None:
         click.echo(f"  {refusal}")
 
 
-def _summary(checked: PolicyFile) -> None:
-    passed = len(checked.tests) - sum(1 for _ in checked.failures())
-    tests = f"{passed} of {many(len(checked.tests), 'test')} passed"
-    click.echo(f"{checked.path} (version {checked.version}): {many(checked.rules, 'rule')}, {tests}")
+def _summary(checked: PolicyFile, outcome: Outcome, strict: bool) -> None:
+    tests = f"{outcome.passed} of {many(len(checked.tests), 'test')} passed"
+    unreached = outcome.unreached(checked.reachable)
+    line = f"{checked.path} (version {checked.version}): {many(checked.rules, 'rule')}, {tests}"
+    known = len(checked.reachable)
+    tested = bool(checked.tests and checked.reachable)
+    if tested:
+        line += f", {known - len(unreached)} of {many(known, 'rule')} reached by them"
+    click.echo(printable(line))
+    if checked.shadow:
+        click.echo(printable(f"in shadow, so that it is only logged: {', '.join(checked.shadow)}"))
+    if not tested:
+        return
+    if unreached and not strict:  # else they are told as faults
+        click.echo("rules that no test reaches:")
+        for rule in unreached:
+            click.echo(printable(f"  {checked.path}:{rule.line}:{rule.column} {rule.title}"))
+
+
+def _uncovered(checked: PolicyFile, outcome: Outcome, strict: bool) -> list[Fault]:
+    """Return a fault for each rule that no test reaches, if that is one."""
+    unreached = outcome.unreached(checked.reachable) if strict else []
+    return [Fault(checked.path, rule.line, rule.column, f"no test reaches {rule.title}") for rule in unreached]
 
 
 def _told(warnings: Iterable[Fault], faults: list[Fault]) -> int:

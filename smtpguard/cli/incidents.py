@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import click
 from ..config.faults import printable
 from ..ledger import words
 from ..ledger.sources import written
-from . import kept, telling
+from . import kept, spans, telling
 from .asking import DEFAULT_SETTINGS, NoAnswer, ask, place_of
 from .showing import Shown, Table
 
@@ -23,16 +22,6 @@ NAMES: Final = 4
 """Names in a row of the table; with a number all that are kept are told."""
 LONGEST_NAMES: Final = 60
 """Characters of them."""
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"([0-9]{1,6})([smhdw])", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no time: write it as 30m, 12h, 7d or 4w")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str:
@@ -44,7 +33,7 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
 
 @click.command()
 @click.argument("number", metavar="[ID]", type=click.IntRange(min=1), required=False)
-@click.option("--since", callback=_since, metavar="TIME", help="Those that went on since then, as in 12h or 7d.")
+@click.option("--since", callback=spans.since, metavar="TIME", help="Those that went on since then, as in 12h or 7d.")
 @click.option("--address", callback=_address, metavar="ADDRESS", help="Those of an address, or of a prefix with it.")
 @click.option("--open", "still_open", is_flag=True, help="Those that are still open.")
 @click.option("--config", metavar="FILE", help=f"Settings that name file and endpoint.  [default: {DEFAULT_SETTINGS}]")

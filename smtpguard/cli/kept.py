@@ -22,6 +22,7 @@ from ..ledger.bans import as_dict
 from ..ledger.incident import Incident
 from ..ledger.measures import Hardness, Measure
 from ..ledger.reading import rows_of
+from ..ledger.shadowed import Shadowed
 from ..ledger.sources import holds
 from .asking import DEFAULT_SETTINGS
 
@@ -87,6 +88,27 @@ def bans(path: str, now: float) -> list[dict[str, Any]]:
         as_dict(Measure(Hardness.BAN, str(key), until, str(limit), since, count=count))
         for key, until, since, limit, count in _rows(path, query, (now, ROWS))
     ]
+
+
+def shadow(path: str, since: float) -> list[Shadowed]:
+    """Return what would have been decided since then if nothing were in shadow; the earliest hours first."""
+    query = (
+        "SELECT rule, verb, would, source, first, last, number, name, shown FROM shadow WHERE last >= ? ORDER BY hour"
+    )
+    try:
+        return [one for row in _rows(path, query, (since,)) for one in shadowed([*row])]
+    except Unreadable as error:
+        if "no such table: shadow" in str(error):  # of an earlier version, which nothing has written since
+            return []
+        raise
+
+
+def shadowed(row: Any) -> Iterator[Shadowed]:
+    """Yield what a row says, if it is one of ours."""
+    try:
+        yield Shadowed.from_row(row)
+    except (ValueError, TypeError):
+        return
 
 
 def _rows(path: str, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

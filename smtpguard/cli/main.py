@@ -28,11 +28,17 @@ class Commands(click.Group):
         "run": "run_guard",
         "check": "check",
         "explain": "explain",
+        "replay": "replay",
         "demo": "demo",
         "audit": "audit",
+        "setup": "setup",
         "status": "status",
         "incidents": "incidents",
         "bans": "bans",
+        "schema": "schema",
+        "import-sendmail": "import_sendmail",
+        "export-sendmail": "export_sendmail",
+        "report": "report",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,17 +58,18 @@ class Commands(click.Group):
         # An option is click's to refuse: it knows those that are close.
         if args[0] in self.modules or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
-        raise click.UsageError(f"no such command: {printable(args[0])}{hints.close_to(args[0], self.modules)}", ctx)
+        raise click.UsageError(f"No such command '{printable(args[0])}'{hints.close_to(args[0], self.modules)}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Tell the commands by what they are for, without importing one."""
         for title, commands in guide.GROUPS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, line) for name, line in commands.items() if name in self.modules])
+            if there := [(name, line) for name, line in commands.items() if name in self.modules]:
+                with formatter.section(title):
+                    formatter.write_dl(there)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("First"):
-            formatter.write_dl(list(guide.FIRST_STEPS), col_max=60)
+            formatter.write_dl([step for step in guide.FIRST_STEPS if step[0].split()[1] in self.modules], col_max=60)
         formatter.write_paragraph()
         formatter.write_text(f"Each command has --help, with examples. Manual: {guide.PAGES}.")
 

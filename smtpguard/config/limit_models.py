@@ -133,6 +133,7 @@ class LimitModel(Section):
         Field(min_length=1, max_length=MOST_STEPS),
         BeforeValidator(_listed),
     ] = Field(description="what follows")
+    shadow: bool | None = Field(None, description="only log what would follow; if not set, as the policy")
 
     @model_validator(mode="after")
     def _consistent(self) -> LimitModel:
@@ -164,17 +165,18 @@ class LimitModel(Section):
         """How many are allowed."""
         return self.rate.amount if self.rate is not None else self.most or 0
 
-    def limit(self, name: str, except_bits: int, where: str) -> Limit:
-        """Return what the guard counts by."""
+    def limit(self, name: str, except_bits: int, where: str, shadow: bool = False) -> Limit:
+        """Return what the guard counts by; `shadow` is the policy's."""
         steps = tuple(one.step(self.allowed) for one in self.then)
-        return Limit(name, self.count, self.rate, steps, By(self.by), except_bits, where)
+        shadow = shadow if self.shadow is None else self.shadow
+        return Limit(name, self.count, self.rate, steps, By(self.by), except_bits, where, shadow)
 
 
 class PrefixesModel(Section):
     """How many bits of an address belong to one customer."""
 
-    ipv4: Annotated[int, Field(ge=8, le=32)] = 32
-    ipv6: Annotated[int, Field(ge=16, le=128)] = 64
+    ipv4: int = Field(32, ge=8, le=32, description="bits of an IPv4 address")
+    ipv6: int = Field(64, ge=16, le=128, description="bits of an IPv6 address")
 
 
 def _named(limits: dict[str, LimitModel]) -> dict[str, LimitModel]:

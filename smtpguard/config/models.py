@@ -6,7 +6,7 @@ of an administrator and at the place in the file.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,9 +19,16 @@ class Section(BaseModel):
     """A mapping in a file: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    elsewhere: ClassVar[tuple[str, frozenset[str]]] = "", frozenset()
+    """Of a whole file: what the other kind of file is called, and keys that only that one has."""
 
 
 M = TypeVar("M", bound=BaseModel)
+_MISSING: Final = {
+    "listen": ': where clients come to, as in `listen: ["tcp:25:interface=0.0.0.0"]`',
+    "backend": ": the mail server, as in `backend: tcp:127.0.0.1:2525`",
+}
+"""What the keys are for without which nothing can start."""
 
 
 def validate(model: type[M], document: Document) -> tuple[M | None, list[Fault]]:
@@ -38,9 +45,12 @@ def validate(model: type[M], document: Document) -> tuple[M | None, list[Fault]]
 def _fault(document: Document, model: type[BaseModel], details: ErrorDetails) -> Fault:
     path: Path_ = tuple(details["loc"])
     if details["type"] == "extra_forbidden":
+        other, keys = model.elsewhere if issubclass(model, Section) else Section.elsewhere
+        if len(path) == 1 and path[0] in keys:
+            return document.places.fault(path, f"{path[0]!r} is a key of {other}", key=True)
         known = _keys_at(model, path[:-1])
         return document.places.fault(path, f"unknown key {path[-1]!r}{suggestion(str(path[-1]), known)}", key=True)
-    return document.places.fault(path, f"{_name(path)}{_text(details)}")
+    return document.places.fault(path, f"{_name(document.places.written(path))}{_text(details)}")
 
 
 def _name(path: Path_) -> str:
@@ -72,7 +82,7 @@ def _text(details: ErrorDetails) -> str:
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"must be a mapping of `key: value`, not {shown}"
         case "missing":
-            return "is missing"
+            return "is missing" + _MISSING.get(str(details["loc"][-1]), "") * (len(details["loc"]) == 1)
         case "literal_error":
             known = [word.strip("' ") for word in details["ctx"]["expected"].replace(" or ", ", ").split(",")]
             return f"{shown} is none of {', '.join(known)}{_close(value, known)}"

@@ -19,8 +19,9 @@ from .limit_models import MOST_EXCEPT, OPERATOR
 from .policy_models import RuleModel
 from .yaml_reader import Document
 
+_NO_CONDITIONS: Final = ("action", "reply", "delay", "shadow")
 _CONDITIONS: Final = frozenset(
-    field.alias or name for name, field in RuleModel.model_fields.items() if name not in ("action", "reply", "delay")
+    field.alias or name for name, field in RuleModel.model_fields.items() if name not in _NO_CONDITIONS
 )
 
 _LIMIT_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -36,6 +37,7 @@ class CrossChecks:
         self._networks = _as_mapping(data.get("networks"))
         self._rulesets = _as_mapping(data.get("rulesets"))
         self._limits = _as_mapping(data.get("limits"))
+        self._shadow = data.get("shadow")
         self._choices = {key: _as_mapping(data.get(key)) for key in ("bare_newline", "early_input")}
         self._options = [o for o in _as_list(data.get("privacy_options")) if isinstance(o, str)]
         verbs = {v.upper().encode("ascii", "replace") for v in _as_list(data.get("verbs")) if isinstance(v, str)}
@@ -58,6 +60,8 @@ class CrossChecks:
             if first not in ("", name):
                 text = f"{first} is the same rule set: letter case does not matter in a verb"
                 yield self._places.fault(("rulesets", name), text, key=True)
+            if isinstance(rules, dict):
+                rules = rules.get("rules")
             if rules == []:
                 text = f"{name} has no rule: what it is named for would be forwarded; write {{action: forward}} if so"
                 yield self._places.fault(("rulesets", name), text)
@@ -129,7 +133,7 @@ class CrossChecks:
             if not isinstance(rule, dict):
                 reached = False
                 continue
-            path = ("rulesets", name, number)
+            path = ("rulesets", name, "rules", number)
             if verb is not None and never_forwarded(verb) and rule.get("action") == "forward":
                 never = f"{verb.decode()} is never forwarded, whatever the policy"
                 yield self._places.fault((*path, "action"), never, warning=True)
@@ -145,14 +149,19 @@ class CrossChecks:
                 text = "reply: a 2yz here would promise what no mail server has accepted: use 4yz or 5yz"
                 yield self._places.fault((*path, "reply"), text)
             conditional = bool(_CONDITIONS & rule.keys())
-            if not conditional and number + 1 < len(rules):
+            decides = not conditional and not self._in_shadow(name, rule)
+            if decides and number + 1 < len(rules):
                 yield self._places.fault(
                     (*path[:-1], number + 1), "never reached: the rule above matches always", warning=True
                 )
             if conditional and reached and number + 1 == len(rules):
                 text = f"the last rule of {name} has conditions: what it does not match is forwarded"
                 yield self._places.fault(path, text, warning=True)
-            reached &= conditional
+            reached &= not decides
+
+    def _in_shadow(self, ruleset: str, rule: dict[str, Any]) -> bool:
+        said = (rule.get("shadow"), _as_mapping(self._rulesets.get(ruleset)).get("shadow"), self._shadow)
+        return next((one for one in said if one is not None), False) is True
 
     def _unknown_network(self, word: str) -> str | None:
         if word in self._networks or word in self.inline:

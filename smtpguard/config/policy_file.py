@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
 from importlib import resources
 from pathlib import Path
@@ -20,21 +21,22 @@ from attrs import frozen
 
 from ..policy import privacy
 from ..policy.conditions import Argument, Authenticated, AuthFailed, Condition, Esmtp, Greeted, Tls, TlsName
-from ..policy.decision import Decision, decide
+from ..policy.decision import Decision
 from ..policy.limits import Limits, Prefixes
-from ..policy.networks import Block, NetworkTable, Peer
+from ..policy.networks import Block, NetworkTable
 from ..policy.relaying import RelayDomains
 from ..policy.rules import INTERNAL, ByNetwork, Manners, Policy, Relaying, Rule
-from ..smtp.answers import Closing
 from ..smtp.budgets import Budgets
 from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput
 from ..smtp.verdict import Action
-from . import relay_files
+from . import policy_tests, relay_files
 from .faults import Fault, Faulty, Known, suggestion
 from .models import validate
+from .network_models import read_files
 from .policy_checks import CrossChecks, verb_of
 from .policy_models import PolicyModel, RelayModel, RuleModel, TestModel, relay_section
+from .shadowing import in_shadow, nearest
 from .yaml_reader import Document, Places, is_file, read_file
 
 E = TypeVar("E", bound=Enum)
@@ -55,14 +57,19 @@ class PolicyFile:
 
     path: str
     policy: Policy
-    tests: tuple[tuple[TestModel, tuple[int, int]], ...]
+    tests: tuple[policy_tests.Test, ...]
     """Each with its line and column."""
     listeners: tuple[tuple[str, tuple[int, int]], ...]
     """The names that rules have for listeners, each with its line and column."""
     rules: int
     warnings: tuple[Fault, ...]
+    shadow: tuple[str, ...] = ()
+    """The names of what is in shadow (shadowing.py)."""
     digest: str = ""
-    """SHA-256 of the file, in hexadecimal digits, and of the domains that `relay_domains` has from files."""
+    """SHA-256 of the file, in hexadecimal digits, of the domains that `relay_domains` has from files, and of the
+    networks that `networks` has from files."""
+    reachable: tuple[policy_tests.Reachable, ...] = ()
+    """What can decide, for what the tests cover."""
 
     @property
     def version(self) -> str:
@@ -79,18 +86,21 @@ class PolicyFile:
             if name not in names
         ]
 
+    def tested(self) -> policy_tests.Outcome:
+        """Run the policy's own tests: of what it means to do, so that nothing is in shadow."""
+        return policy_tests.run(self._in_earnest, self.tests, self.path)
+
     def failures(self) -> Iterator[Fault]:
         """Run the policy's own tests and yield those that fail."""
-        for test, (line, column) in self.tests:
-            decision = self.decide(test)
-            if not decision.meets(test.expect):
-                rule = decision.verdict.rule or "no rule"
-                text = f"test failed: {test.from_} {test.command!r}: expected {test.expect}, got {decision} ({rule})"
-                yield Fault(self.path, line, column, text)
+        yield from self.tested().failures
 
     def decide(self, test: TestModel) -> Decision:
-        command = test.command.encode("utf-8")
-        return decide(self.policy, Peer.parse(test.from_), command, Closing("localhost"), test.facts, test.listener)
+        """Return what becomes of the line of a test."""
+        return policy_tests.decided(self._in_earnest, test)
+
+    @property
+    def _in_earnest(self) -> Policy:
+        return self.policy.in_earnest() if self.shadow else self.policy
 
 
 def find(name: str) -> Path:
@@ -123,22 +133,24 @@ def build(document: Document) -> PolicyFile:
     checks = CrossChecks(document)
     faults = [*document.faults, *faults, *checks.faults()]
     relaying, listed, found = _relaying(relay_section(document.data), document.places)
-    faults += found
+    networks = read_files(document.data, document.places)
+    faults += [*found, *networks.faults]
     errors = sorted({fault for fault in faults if not fault.warning})
     if errors or model is None:
         raise Faulty(errors)
     places = document.places
-    policy, count = _policy(model, places, checks.inline, relaying)
-    tests = tuple((test, places.of(("tests", number))) for number, test in enumerate(model.tests))
+    policy, count = _policy(model, networks.of(model.networks), places, checks.inline, relaying)
+    tests = policy_tests.tests_of(model.tests, places)
     listeners = tuple(
-        (name, places.of(("rulesets", ruleset, number, "listener", place)))
-        for ruleset, rules in model.rulesets.items()
-        for number, rule in enumerate(rules)
+        (name, places.of(("rulesets", ruleset, "rules", number, "listener", place)))
+        for ruleset, rule_set in model.rulesets.items()
+        for number, rule in enumerate(rule_set.rules)
         for place, name in enumerate(rule.listener or ())
     )
     warnings = tuple(sorted(fault for fault in faults if fault.warning))
-    digest = f"{document.digest} {listed}" if listed else document.digest
-    return PolicyFile(places.file, policy, tests, listeners, count, warnings, digest)
+    reachable = tuple(policy_tests.reachable(model, places))
+    digest = " ".join(filter(None, (document.digest, listed, networks.digest)))
+    return PolicyFile(places.file, policy, tests, listeners, count, warnings, in_shadow(model), digest, reachable)
 
 
 def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None, str, list[Fault]]:
@@ -173,11 +185,15 @@ def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None
 
 
 def _policy(
-    model: PolicyModel, places: Places, parsed: Mapping[str, Block], relaying: Relaying | None
+    model: PolicyModel,
+    networks: Mapping[str, list[Block]],
+    places: Places,
+    parsed: Mapping[str, Block],
+    relaying: Relaying | None,
 ) -> tuple[Policy, int]:
-    blocks = dict(model.networks)
-    for rules in model.rulesets.values():
-        for rule in rules:
+    blocks = dict(networks)
+    for rule_set in model.rulesets.values():
+        for rule in rule_set.rules:
             for words in (rule.from_, rule.from_not):
                 inline = _inline(words or (), model.networks)
                 if inline:
@@ -187,9 +203,9 @@ def _policy(
         if inline:
             blocks[_anonymous(inline)] = [parsed[word] for word in inline]
     table = NetworkTable(blocks)
-    rule_sets = _privacy_rules(model.privacy_options, places)
+    rule_sets = _privacy_rules(model, places)
     first = _auth_rules(model, places)
-    for name, rules in model.rulesets.items():
+    for name, rule_set in model.rulesets.items():
         verb = verb_of(name)
         assert verb is not None  # _name_faults
         rule_sets[verb] = first.get(verb, ()) + tuple(
@@ -197,11 +213,14 @@ def _policy(
                 rule,
                 model.networks,
                 table,
-                f"{places.file}:{places.of(('rulesets', name, number))[0]} {name}, rule {number + 1}",
+                policy_tests.place_of_rule(places, name, number),
+                nearest(rule.shadow, rule_set.shadow, model.shadow),
             )
-            for number, rule in enumerate(rules)
+            for number, rule in enumerate(rule_set.rules)
         )
     rule_sets = {**first, **rule_sets}
+    if relaying is not None and model.relay_domains is not None:
+        relaying = replace(relaying, shadow=nearest(model.relay_domains.shadow, model.shadow))
     manners = _manners(model, table, relaying, _limits(model, places, table))
     return Policy(table, rule_sets, manners), sum(map(len, rule_sets.values()))
 
@@ -214,6 +233,7 @@ def _limits(model: PolicyModel, places: Places, table: NetworkTable) -> Limits:
                 name,
                 _bits(unless_said if limit.except_ is None else limit.except_, model.networks, table),
                 f"{places.file}:{places.of(('limits', name))[0]}",
+                model.shadow,
             )
             for name, limit in model.limits.items()
         ),
@@ -235,6 +255,7 @@ def _manners(model: PolicyModel, table: NetworkTable, relaying: Relaying | None,
         Budgets(**model.budgets.model_dump()),
         relaying,
         limits,
+        model.shadow,
     )
 
 
@@ -258,15 +279,21 @@ def _bits(words: list[str], named: Container[str], table: NetworkTable) -> int:
     return total
 
 
-def _privacy_rules(options: list[str], places: Places) -> dict[bytes, tuple[Rule, ...]]:
+def _privacy_rules(model: PolicyModel, places: Places) -> dict[bytes, tuple[Rule, ...]]:
     line, _ = places.of(("privacy_options",))
     where = f"{places.file}:{line} privacy_options"
     return {
         verb: tuple(
-            Rule(where, Action.REPLY, p.reply, conditions=(Greeted(False),) if p.before_greeting else ())
+            Rule(
+                where,
+                Action.REPLY,
+                p.reply,
+                conditions=(Greeted(False),) if p.before_greeting else (),
+                shadow=model.shadow,
+            )
             for p in prohibitions
         )
-        for verb, prohibitions in privacy.rules_of(options).items()
+        for verb, prohibitions in privacy.rules_of(model.privacy_options).items()
     }
 
 
@@ -275,10 +302,11 @@ def _auth_rules(model: PolicyModel, places: Places) -> dict[bytes, tuple[Rule, .
     if not model.auth.require_tls:
         return {}
     where = f"{places.file}:{places.of(('auth',))[0]} auth: require_tls"
-    return {b"AUTH": (Rule(where, Action.REPLY, ENCRYPT_FIRST, conditions=(Tls(False),)),)}
+    shadow = nearest(model.auth.shadow, model.shadow)
+    return {b"AUTH": (Rule(where, Action.REPLY, ENCRYPT_FIRST, conditions=(Tls(False),), shadow=shadow),)}
 
 
-def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: str) -> Rule:
+def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: str, shadow: bool) -> Rule:
     return Rule(
         where,
         Action(rule.action or "reply"),
@@ -288,6 +316,7 @@ def _rule(rule: RuleModel, named: Container[str], table: NetworkTable, where: st
         _bits(rule.from_not or [], named, table),
         None if rule.listener is None else frozenset(rule.listener),
         tuple(_conditions(rule)),
+        shadow,
     )
 
 

@@ -10,18 +10,18 @@ import re
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticKnownError
 
-from ..policy.networks import Block, Peer, parse_block
 from ..policy.relaying import parse_domain
 from ..policy.reply_profiles import PROFILES
 from ..smtp.budgets import SENDMAIL, UNLESS_SAID
 from ..smtp.replies import Reply
-from ..smtp.verdict import Facts
 from .limit_models import MAX_DELAY as MAX_DELAY
 from .limit_models import LimitsModel, PrefixesModel
 from .models import Section
+from .network_models import Networks
+from .policy_test_models import TestModel as TestModel
 
 
 def _listed(value: object) -> object:
@@ -54,26 +54,6 @@ def _verb(text: str) -> str:
     return text.upper()
 
 
-def _network(value: object) -> Block:
-    if not isinstance(value, str):
-        raise PydanticKnownError("string_type")
-    return parse_block(value)
-
-
-def _address(text: str) -> str:
-    try:
-        Peer.parse(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address: write it as 203.0.113.9 or 2001:db8::9") from None
-    return text
-
-
-def _expect(value: object) -> object:
-    if value in ("forward", "close") or re.fullmatch(r"[245][0-9]{2}", str(value)):
-        return str(value)
-    raise ValueError(f"{value!r} is none of forward, close or a reply code such as 252")
-
-
 def _by_network(value: object) -> object:
     return value if isinstance(value, dict) else {"default": value}
 
@@ -95,10 +75,20 @@ def _relay_domains(value: object) -> object:
         case list():
             return {"domains": value}
         case dict():
-            return {key: _listed(item) for key, item in value.items()}
+            return {key: item if key == "shadow" else _listed(item) for key, item in value.items()}
     return value
 
 
+def _rule_set(value: object) -> object:
+    if isinstance(value, dict) and "rules" in value:
+        return value
+    if not isinstance(value, list):
+        raise PydanticKnownError("list_type")
+    return {"rules": value}
+
+
+ONLY_IN_SETTINGS = frozenset({"listen", "backend", "policy", "admin", "log", "state", "timeouts", "workers"})
+"""Keys by which a file of settings is known that was taken for a policy."""
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Words = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
 
@@ -116,9 +106,12 @@ class RuleModel(Section):
     authenticated: bool | None = Field(None, description="AUTH succeeded")
     auth_failed: bool | None = Field(None, description="AUTH has failed in this session")
     listener: Words | None = Field(None, description="names of listeners, one of which took the connection")
-    action: Literal["forward", "reply", "close"] | None = None
+    action: Literal["forward", "reply", "close"] | None = Field(
+        None, description="what is done; `reply` if only `reply` is set"
+    )
     reply: str | None = Field(None, description="text of the reply in place of the profile's")
     delay: float | None = Field(None, ge=0, le=MAX_DELAY, description="seconds before the action")
+    shadow: bool | None = Field(None, description="only log what the rule would do; if not set, as its rule set")
 
     @model_validator(mode="after")
     def _consistent(self) -> RuleModel:
@@ -137,6 +130,13 @@ class RuleModel(Section):
         return self
 
 
+class RuleSetModel(Section):
+    """The rules of one verb; a list means its `rules`."""
+
+    shadow: bool | None = Field(None, description="of rules that do not say themselves; if not set, as the policy")
+    rules: list[RuleModel] = Field(description="the rules, of which the first that matches decides")
+
+
 class BudgetsModel(Section):
     """Refusals in one session before it is slowed; 0 is no budget."""
 
@@ -148,39 +148,11 @@ class BudgetsModel(Section):
     refused: Count = Field(SENDMAIL.refused, description="commands of every kind; the next one closes")
 
 
-class TestModel(Section):
-    """One of the policy's own tests."""
-
-    __test__ = False  # not one of pytest's
-
-    from_: Annotated[str, AfterValidator(_address)] = Field(alias="from")
-    command: str
-    expect: Annotated[str, BeforeValidator(_expect)]
-    greeted: bool = True
-    esmtp: bool = True
-    tls: bool = False
-    tls_name: list[str] = []
-    authenticated: bool = False
-    auth_failed: bool = False
-    listener: str = ""
-
-    @property
-    def facts(self) -> Facts:
-        """What the session is supposed to have come to."""
-        return Facts(
-            self.greeted,
-            self.greeted and self.esmtp,
-            self.tls or bool(self.tls_name),
-            frozenset(name.lower() for name in self.tls_name),
-            self.authenticated,
-            self.auth_failed,
-        )
-
-
 class AuthModel(Section):
     """What is asked of AUTH."""
 
     require_tls: bool = Field(False, description="AUTH is hidden and refused outside TLS")
+    shadow: bool | None = Field(None, description="only log what that would refuse; if not set, as the policy")
 
 
 class RelayModel(Section):
@@ -192,25 +164,60 @@ class RelayModel(Section):
     files: list[str] = Field([], description="sendmail's relay-domains (class R): each domain, and all below it")
     local: list[str] = Field([], description="sendmail's local-host-names (class w): each name alone")
     access: list[str] = Field([], description="the text of sendmail's access map: its RELAY entries for domains")
+    shadow: bool | None = Field(None, description="only log what would be refused; if not set, as the policy")
 
 
 class PolicyModel(Section):
     """The file as a whole."""
 
-    networks: dict[str, Annotated[list[Annotated[Block, PlainValidator(_network)]], BeforeValidator(_listed)]] = {}
-    replies: Literal["sendmail", "rfc5321", "stig", "postfix"] = "sendmail"
-    privacy_options: list[str] = []
-    banner: Annotated[str, AfterValidator(_banner)] = "unchanged"
-    verbs: list[Annotated[str, AfterValidator(_verb)]] = []
-    bare_newline: Annotated[dict[str, Literal["reject", "normalize"]], BeforeValidator(_by_network)] = {}
-    early_input: Annotated[dict[str, Literal["hold", "reject"]], BeforeValidator(_by_network)] = {}
-    budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = BudgetsModel(**asdict(UNLESS_SAID))
-    auth: AuthModel = AuthModel()
-    relay_domains: Annotated[RelayModel | None, BeforeValidator(_relay_domains)] = None
-    limits: LimitsModel = {}
-    prefixes: PrefixesModel = PrefixesModel()
-    rulesets: dict[str, list[RuleModel]] = {}
-    tests: list[TestModel] = []
+    elsewhere = "the settings: name a file of settings with --config FILE", ONLY_IN_SETTINGS
+
+    networks: Networks = Field(
+        {}, description="names for lists of CIDRs, addresses, and files that have them ([below](#a-file-of-networks))"
+    )
+    replies: Literal["sendmail", "rfc5321", "stig", "postfix"] = Field(
+        "sendmail", description="the profile of local replies ([replies.md](replies.md))"
+    )
+    privacy_options: list[str] = Field([], description="sendmail's shorthand for rule sets")
+    banner: Annotated[str, AfterValidator(_banner)] = Field(
+        "unchanged", description="the text behind `220` in place of the server's own"
+    )
+    verbs: list[Annotated[str, AfterValidator(_verb)]] = Field(
+        [], description="further verbs that rule sets may be named for"
+    )
+    bare_newline: Annotated[dict[str, Literal["reject", "normalize"]], BeforeValidator(_by_network)] = Field(
+        {}, description="an LF without its CR: `reject` (if not set) or `normalize`, or a mapping by network"
+    )
+    early_input: Annotated[dict[str, Literal["hold", "reject"]], BeforeValidator(_by_network)] = Field(
+        {},
+        description="input before the banner, or behind EHLO before its reply: `hold` (if not set) or `reject`, or a "
+        "mapping by network",
+    )
+    budgets: Annotated[BudgetsModel, BeforeValidator(_budgets)] = Field(
+        BudgetsModel(**asdict(UNLESS_SAID)),
+        description="refusals in one session before it is slowed: `sendmail`, `off` or a mapping; `{refused: 1000}` if "
+        "not set",
+    )
+    auth: AuthModel = Field(AuthModel(), description="what is asked of AUTH")
+    relay_domains: Annotated[RelayModel | None, BeforeValidator(_relay_domains)] = Field(
+        None, description="what outsiders may send mail to: a list of domains, a file, or a mapping"
+    )
+    limits: LimitsModel = Field(
+        {},
+        description="how often a client may do what, over all its sessions, and what follows ([limits.md](limits.md))",
+    )
+    prefixes: PrefixesModel = Field(
+        PrefixesModel(), description="how many bits of an address are one client to `limits`"
+    )
+    rulesets: dict[str, Annotated[RuleSetModel, BeforeValidator(_rule_set)]] = Field(
+        {}, description="rules by verb: `check_vrfy`, `check_expn`, ...; each a list, or a mapping"
+    )
+    shadow: bool = Field(
+        False,
+        description="the policy only logs and counts what it would do: all of it that does not say `shadow: false` "
+        "([shadow.md](shadow.md))",
+    )
+    tests: list[TestModel] = Field([], description="the policy's own tests, run by `check` and before every start")
 
 
 def relay_section(data: object) -> RelayModel | None:

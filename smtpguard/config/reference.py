@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -29,7 +30,7 @@ from .log import Log
 from .settings import Dns, Limits, Settings, Timeouts
 from .state import State
 
-_SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
+SECTIONS: Final[dict[str, tuple[str, type[BaseModel]]]] = {
     "The file": ("", Settings),
     "listen": ("Each item of the list; a string means its `endpoint`.", Listener),
     "starttls": ("Of a listener. Paths begin at the settings file's folder.", StartTls),
@@ -113,13 +114,13 @@ def settings_markdown() -> str:
         "aliases are errors, and `no`, `off`, `0755` and `12:30` are texts. An example: "
         "[smtpguard.yaml](../systemd/smtpguard.yaml).",
     ]
-    for title, (text, model) in _SECTIONS.items():
+    for title, (text, model) in SECTIONS.items():
         parts.append(f"## {title}" if title == "The file" else f"## `{title}`")
         if text:
             parts.append(text)
-        parts.append(_table(("key", "default", "unit", "flag", "meaning"), _rows(model)))
-    parts += ["## Backend profiles", _ABOUT_PROFILES, _table(_PROFILE_HEAD, _backend_profile_rows())]
-    parts += ["## Endpoint strings", _table(("for", "form", "remark"), _ENDPOINTS), _QUOTES]
+        parts.append(table(("key", "default", "unit", "flag", "meaning"), rows_of(model)))
+    parts += ["## Backend profiles", _ABOUT_PROFILES, table(_PROFILE_HEAD, _backend_profile_rows())]
+    parts += ["## Endpoint strings", table(("for", "form", "remark"), _ENDPOINTS), _QUOTES]
     return "\n\n".join(parts) + "\n"
 
 
@@ -131,20 +132,22 @@ def replies_markdown() -> str:
         "## By verb and profile",
         "What a client gets where a rule says `action: reply` and no text of its own. The policy's key `replies` "
         "chooses the profile; `sendmail` is the default.",
-        _table(("verb", *PROFILES), _profile_rows()),
+        table(("verb", *PROFILES), _profile_rows()),
         "## Whatever the policy says",
         "`HOST` is the name of the guard's host.",
-        _table(("reply", "when"), _local_rows()),
+        table(("reply", "when"), _local_rows()),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _rows(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+def rows_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """Yield key, default, unit, flag and meaning of every field, in Markdown."""
     for name, field in model.model_fields.items():
         if not field.description:
             raise LookupError(f"{model.__name__}.{name} has no description")
@@ -171,16 +174,22 @@ def _default(field: FieldInfo) -> str:
 def _choices(field: FieldInfo) -> str:
     of_a_list = get_origin(field.annotation) is list
     annotation = get_args(field.annotation)[0] if of_a_list else field.annotation
+    if get_origin(annotation) in (Union, UnionType):  # a key that may be left out
+        annotation = next((one for one in get_args(annotation) if get_origin(one) is Literal), annotation)
     if get_origin(annotation) is not Literal:
         return ""
-    return ("each " if of_a_list else "") + "one of " + ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    return (
+        ("each " if of_a_list else "")
+        + "one of "
+        + ", ".join(f"`{str(choice).lower() if choice is True else choice}`" for choice in get_args(annotation))
+    )
 
 
 def _range(field: FieldInfo) -> str:
     words = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}"}
     bounds = [(text, getattr(at, name)) for at in field.metadata for name, text in words.items() if hasattr(at, name)]
     said_once = (("more than {}", 0), ("at most {}", LONGEST_WAIT))
-    return ", ".join(text.format(bound) for text, bound in bounds if (text, bound) not in said_once)
+    return ", ".join(text.format(f"{bound:.12g}") for text, bound in bounds if (text, bound) not in said_once)
 
 
 def _backend_profile_rows() -> Iterator[tuple[str, ...]]:

@@ -113,6 +113,13 @@ class Dns(Section):
 class Settings(Section):
     """Everything that `smtpguard run` can be told."""
 
+    elsewhere = (
+        "the policy, which is a file of its own: name it with `policy: FILE`, or with --policy FILE",
+        frozenset(
+            {"networks", "rulesets", "privacy_options", "banner", "budgets", "relay_domains", "tests", "replies"}
+        ),
+    )
+
     listen: Annotated[list[Annotated[Listener, BeforeValidator(wrapped)]], Field(min_length=1), Listed] = Field(
         description="where to listen: endpoint strings, or mappings with the keys below",
         json_schema_extra=flag("--listen"),

@@ -73,6 +73,21 @@ class Places:
         """Return line and column of the value at `path`, or of the nearest one around it."""
         return self._walk(path, key=False)
 
+    def written(self, path: Path_) -> Path_:
+        """Return `path` without the keys that a list stands for (`domains` of `relay_domains: [example.org]`)."""
+        spot, steps = self.root, list[str | int]()
+        for step in path:
+            if isinstance(spot, _Spot):
+                if isinstance(step, str) and spot.items:
+                    continue
+                entry = spot.entries.get(str(step))
+                if entry is not None:
+                    spot = entry[1]
+                elif isinstance(step, int) and 0 <= step < len(spot.items):
+                    spot = spot.items[step]
+            steps.append(step)
+        return tuple(steps)
+
     def has(self, key: str) -> bool:
         """True if the file has this key at its top."""
         return isinstance(self.root, _Spot) and key in self.root.entries
@@ -93,6 +108,10 @@ class Places:
             elif isinstance(step, int) and 0 <= step < len(spot.items):
                 spot = spot.items[step]
                 place = _place_of(spot)
+            elif isinstance(step, str) and spot.items:
+                continue  # a list that stands for a mapping with that key
+            elif step == 0 and spot.entries:
+                continue  # a mapping that stands for a list of it
             else:
                 break
         return _line_and_column(place)

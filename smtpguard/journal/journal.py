@@ -264,6 +264,10 @@ class SessionJournal:
         """The client's address."""
         return self._client.peer
 
+    def host(self) -> str | None:
+        """Return the client's name, looked up and confirmed; None if it has none, or is not known yet."""
+        return self._client.host
+
     def noted(self, note: Note) -> None:
         """Write the line for what happened in a session, if there is one: not for what limits alone want to know."""
         if isinstance(note, Judged):

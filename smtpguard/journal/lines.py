@@ -18,7 +18,7 @@ from typing import Any, Final, final
 from ..policy.networks import Peer
 from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
 from ..smtp.verbs import KNOWN_VERBS, MECHANISMS, PROBES
-from ..smtp.verdict import Action
+from ..smtp.verdict import Action, Verdict
 
 SHOWN_OCTETS: Final = 203
 """sendmail's MAXSHORTSTR: a line as long as that or longer loses its middle."""
@@ -128,25 +128,38 @@ def judged(event: Judged, client: Client, style: Style) -> Line:
     verb, verdict = event.command.verb, event.verdict
     shown = printable(without_credentials(event.command.line[:-2]))
     refused = verdict.action is not Action.FORWARD
+    would = verdict.would
 
     def fields() -> dict[str, Any]:
-        return {
+        told = {
             "verb": verb.decode("ascii") if verb in KNOWN_VERBS else "UNKNOWN",
             "line": shown,
             "verdict": verdict.action.value,
             "reply": str(verdict.reply or ""),
             "rule": verdict.rule,
         }
+        return told if would is None else {**told, "would": would.outcome, "would_rule": would.rule}
 
     if is_probe(event):
         place = _classic_name(client) if style is Style.CLASSIC else str(client)
         text = f'"{verb.decode("ascii").lower()}" command from {place} ({_bare(client.peer)})'
         return Line(Level.ATTACK, syslog.LOG_CRIT, "probe", text, fields)
+    shadow = "" if would is None else would_have(would)
     if style is Style.CLASSIC:
-        text = f"{_classic_name(client)}: {shown}"
+        # In front, where no client can put it: this style does not tell refused from forwarded.
+        text = f"{_classic_name(client)}: {shadow}{': ' if shadow else ''}{shown}"
     else:
-        text = f"{client}: {shown}{' [rejected]' if refused else ''}"
+        text = f"{client}: {shown}{f' [{shadow}]' if shadow else ''}{' [rejected]' if refused else ''}"
     return Line(Level.COMMAND, syslog.LOG_INFO, "refused" if refused else "forwarded", text, fields)
+
+
+def would_have(would: Verdict) -> str:
+    """Return what a rule in shadow would have done: `would have answered 252`."""
+    if would.action is Action.CLOSE:
+        done = "would have closed"
+    else:
+        done = "would have " + ("been forwarded" if would.reply is None else f"answered {would.reply.code}")
+    return f"{done} after {would.delay:g} s" if would.delay else done
 
 
 def refused(event: Refused, client: Client, style: Style) -> Line:

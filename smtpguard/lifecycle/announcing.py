@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 
@@ -21,6 +22,8 @@ def announce(journal: Journal, configuration: Configuration, places: Sequence[st
         journal.service(f"listening on {place}")
     backend, policy = ", ".join(configuration.settings.backend.endpoints), configuration.policy
     journal.service(f"smtpguard {__version__} serves {backend} under {policy.path} (version {policy.version}){more}")
+    if policy.shadow:
+        journal.service(f"in shadow, so that it is only logged: {', '.join(policy.shadow)}")
 
 
 def status(configuration: Configuration, sessions: int, shut: str | None, last: LastReload | None) -> str:
@@ -44,12 +47,22 @@ def announce_end(journal: Journal) -> None:
     journal.service("stopped")
 
 
+_LOW_PORTS: Final = "; ports below 1024 need CAP_NET_BIND_SERVICE or a socket from systemd"
+_HINTS: Final = {
+    errno.EPERM: _LOW_PORTS,
+    errno.EACCES: _LOW_PORTS,
+    errno.EADDRINUSE: "; `ss -ltnp` shows who listens there, often the mail server itself, which has to move first",
+    errno.EADDRNOTAVAIL: "; this host has no such address: `ip address` shows those that it has",
+}
+"""What to do where a TCP port cannot be had."""
+
+
 def cannot_listen(endpoint: str, error: Exception) -> tuple[str, int]:
     """Return what to say, and the exit status."""
     reason = getattr(error, "socketError", error)
-    denied = getattr(reason, "errno", None) in (1, 13)
-    tcp = endpoint.startswith("tcp")
-    hint = "; ports below 1024 need CAP_NET_BIND_SERVICE or a socket from systemd" if denied and tcp else ""
+    number = getattr(reason, "errno", None)
+    denied = number in (errno.EPERM, errno.EACCES)
+    hint = _HINTS.get(number or 0, "") if endpoint.startswith("tcp") else ""
     return f"cannot listen at {endpoint}: {reason}{hint}", os.EX_NOPERM if denied else os.EX_UNAVAILABLE
 
 

@@ -118,6 +118,9 @@ PASSED: Final = Metric(
     "commands_passed", Kind.COUNTER, "Commands that were forwarded and answered with 2yz; DATA: messages.", (_VERB,)
 )
 VERDICTS: Final = Metric("verdicts", Kind.COUNTER, "Decisions that the log tells of.", (_RULE, _ACTION))
+SHADOWED: Final = Metric(
+    "shadow_verdicts", Kind.COUNTER, "Decisions that rules in shadow would have made otherwise.", (_RULE, _VERB)
+)
 MALFORMED: Final = Metric("malformed", Kind.COUNTER, "Lines outside the grammar, or out of turn.", (_FAULT,))
 NORMALIZED: Final = Metric("newlines_mended", Kind.COUNTER, "Sessions and messages with bare newlines mended.")
 OVER_BUDGET: Final = Metric("budgets_used_up", Kind.COUNTER, "Budgets of sessions that were used up.")
@@ -133,6 +136,9 @@ BACKEND_FAULTS: Final = Metric(
     (Label("kind", frozenset({"unreachable", "protocol"})),),
 )
 CROSSED: Final = Metric("limit_crossed", Kind.COUNTER, "Steps of the policy's limits taken.", (_LIMIT, _STEP))
+SHADOW_CROSSED: Final = Metric(
+    "shadow_limit_crossed", Kind.COUNTER, "Steps of limits in shadow that would have been taken.", (_LIMIT, _STEP)
+)
 RELOADS: Final = Metric("reloads", Kind.COUNTER, "Reloads asked for.", (Label("result", frozenset({"ok", "refused"})),))
 INCIDENTS: Final = Metric("incidents", Kind.COUNTER, "Incidents opened.")
 BANNED: Final = Metric("bans_made", Kind.COUNTER, "Bans that began.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .catalogue import MOST_SERIES, NO_RULE, VERDICTS, Metric
+from .catalogue import MOST_SERIES, NO_RULE, SHADOWED, VERDICTS, Metric
 
 MOST_KEYS: Final = 4 * MOST_SERIES
 """Between two `take`, which is a second; beyond it, as when nobody takes, new keys are not counted."""
@@ -35,6 +35,7 @@ class Counts:
     def __init__(self) -> None:
         self._counted: dict[str, float] = {}
         self._rules: dict[tuple[str, str], str] = {}
+        self._shadow: dict[tuple[str, str], str] = {}
 
     def add(self, key: str, number: float = 1) -> None:
         """Count."""
@@ -55,6 +56,15 @@ class Counts:
             if len(self._rules) >= MOST_SERIES:  # a policy may have more, and reloads make new ones
                 self._rules.clear()
             key = self._rules[rule, action] = key_of(VERDICTS, rule or NO_RULE, action)
+        self.add(key)
+
+    def shadowed(self, rule: str, verb: str) -> None:
+        """Count what a rule in shadow would have decided; `verb` is of the table, or UNKNOWN."""
+        key = self._shadow.get((rule, verb))
+        if key is None:
+            if len(self._shadow) >= MOST_SERIES:
+                self._shadow.clear()
+            key = self._shadow[rule, verb] = key_of(SHADOWED, rule or NO_RULE, verb)
         self.add(key)
 
     def take(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 from ..backends.pool import Pool
 from ..journal.journal import Journal
 from ..ledger.reports import Orders, Report
+from ..ledger.shadow_tally import ShadowTally
 from ..metrics import catalogue
 from ..metrics.counts import Counts
 from ..sessions.gatekeeper import Gatekeeper
@@ -18,6 +19,7 @@ from ..sessions.listener import Reception
 from ..sessions.places import Places
 from ..sessions.prefix_places import PrefixPlaces
 from ..sessions.session_metrics import SessionMetrics
+from ..sessions.shadow_watch import ShadowWatch
 from .reporter import Reporter
 
 
@@ -40,7 +42,8 @@ class Desk:
         counts = Counts()
         self._gatekeeper = Gatekeeper(reactor, reception, reception.policy, journal.service, PrefixPlaces(places))
         reception.gate = self._gatekeeper
-        reception.observers += [SessionMetrics(counts), self._gatekeeper]
+        shadow = ShadowTally()
+        reception.observers += [SessionMetrics(counts), self._gatekeeper, ShadowWatch(shadow)]
         self._reporter = Reporter(
             reactor,
             reception,
@@ -51,10 +54,12 @@ class Desk:
             lambda: journal.lost,
             self._gatekeeper.standing,
             self._gatekeeper.held,
+            shadow,
         )
         self._gatekeeper.tell = self._reporter.did
         self._gatekeeper.tell_measures = self._reporter.followed
         self._gatekeeper.crossed = lambda limit, step: counts.count(catalogue.CROSSED, limit, step)
+        self._gatekeeper.crossed_in_shadow = lambda limit, step: counts.count(catalogue.SHADOW_CROSSED, limit, step)
 
     def start(self) -> None:
         """Report from now on."""

@@ -36,6 +36,8 @@ class PolicyFacts:
     """Seconds since 1970."""
     rules: int = 0
     tests: int = 0
+    shadow: int = 0
+    """How much of it is in shadow, counted by the names that `smtpguard check` tells."""
 
 
 @frozen
@@ -120,7 +122,9 @@ def facts_of(
     others = () if clerk is None else (clerk,)
     policy, settings = configuration.policy, configuration.settings
     return Facts(
-        PolicyFacts(policy.path, policy.version, configuration.loaded_at, policy.rules, len(policy.tests)),
+        PolicyFacts(
+            policy.path, policy.version, configuration.loaded_at, policy.rules, len(policy.tests), len(policy.shadow)
+        ),
         None if reload is None else ReloadFacts(reload.at, reload.ok, _told(reload.faults), _told(reload.warnings)),
         tuple(
             ListenerFacts(section.label, section.endpoint, address)

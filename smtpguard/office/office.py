@@ -75,6 +75,7 @@ class Office:
             partner_of(settings.state, lambda: self._configuration.policy.policy, several),
         )
         self._ledger.crossed = partial(self._totals.count, catalogue.CROSSED)
+        self._ledger.crossed_in_shadow = partial(self._totals.count, catalogue.SHADOW_CROSSED)
         self._admin = AdminEndpoint(reactor, settings.admin, self, say)
         self._incidents = 0
         self._timer: IDelayedCall | None = None
@@ -189,6 +190,9 @@ class Office:
 
     def bans(self) -> list[dict[str, Any]]:
         return self._ledger.bans()
+
+    def shadow(self) -> list[list[Any]]:
+        return [one.as_row() for one in self._ledger.shadow()]
 
     def lift(self, address: str) -> list[str]:
         gone = self._ledger.lift(address, [one.key for report, _ in self._reports.values() for one in report.held])

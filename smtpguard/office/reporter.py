@@ -19,7 +19,15 @@ from twisted.internet.interfaces import IDelayedCall
 
 from ..ledger.deeds import Deed
 from ..ledger.measures import Measure
-from ..ledger.reports import DEEDS_A_REPORT, LIVE_SESSIONS, REPORT_SECONDS, LiveSession, Report
+from ..ledger.reports import (
+    DEEDS_A_REPORT,
+    LIVE_SESSIONS,
+    REPORT_SECONDS,
+    SHADOW_A_REPORT,
+    LiveSession,
+    Report,
+)
+from ..ledger.shadow_tally import ShadowTally
 from ..sessions.session import Session
 
 LIVE_EVERY: Final = 5
@@ -35,6 +43,8 @@ LEAST_ROOM: Final = 10
 """That always fits."""
 MEASURES_HELD: Final = 1000
 """The same for bans; about 200 kB."""
+LAST: Final = 100
+"""Reports at the end, at most: as many as it takes to tell all that smtpguard.ledger.shadow_tally holds."""
 AHEAD: Final = 5
 """Reports at once of what led to bans, before that of the bans: so that incidents begin under their right names."""
 
@@ -61,6 +71,7 @@ class Reporter:
         lost: Callable[[], int] = lambda: 0,
         standing: Callable[[], dict[str, int]] = dict,
         held: Callable[[], tuple[Sequence[Measure], int]] = lambda: ((), 0),
+        shadow: ShadowTally | None = None,
     ) -> None:
         """`clock` is an IReactorTime.
 
@@ -69,6 +80,7 @@ class Reporter:
         self._clock = clock
         self._standing = standing
         self._held_now = held
+        self._shadow = ShadowTally() if shadow is None else shadow
         self._serving = serving
         self._take_counts = counts
         self._backends = backends
@@ -95,7 +107,10 @@ class Reporter:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        self.report()
+        for _ in range(LAST):  # what is known of nobody else is to be kept
+            self.report()
+            if not len(self._shadow):
+                break
 
     def did(self, deeds: Iterable[Deed]) -> None:
         """Tell of these with the next report."""
@@ -127,6 +142,7 @@ class Reporter:
             self._counts[name] = self._counts.get(name, 0) + amount
         counts = dict(islice(self._counts.items(), room))
         held, held_total = self._held
+        shadow = tuple(self._shadow.first(min(SHADOW_A_REPORT, room)))
         report = Report(
             os.getpid(),
             tuple(deeds),
@@ -143,6 +159,7 @@ class Reporter:
             held=tuple(held[:room]),
             held_total=held_total,
             fits=self._serving.fits,
+            shadow=shadow,
         )
         if self._tell(report):
             self._room = min(2 * room, ROOM)
@@ -154,6 +171,7 @@ class Reporter:
                 self._measures.popleft()
             for _ in recalled:
                 self._recalled.popleft()
+            self._shadow.drop(len(shadow))
         else:
             self._room = max(room // 2, LEAST_ROOM)
 

@@ -31,16 +31,18 @@ class Decision:
     line: Command | Malformed
     verdict: Verdict
     """For a malformed line what the core does with it, with the reason as its rule."""
+    asked: Verdict | None = None
+    """What the policy alone said, before what no policy can change; None for a malformed line."""
 
     @property
     def reply(self) -> Reply | None:
         return self.verdict.reply
 
     def meets(self, expected: str) -> bool:
-        """Compare with `forward`, `close` or a reply code."""
+        """Compare with `forward`, `close`, a reply code or a whole reply."""
         if expected in ("forward", "close"):
             return self.verdict.action.value == expected
-        return self.reply is not None and str(self.reply.code) == expected
+        return self.reply is not None and expected in (str(self.reply.code), str(self.reply))
 
     def __str__(self) -> str:
         if self.verdict.action is Action.FORWARD:
@@ -68,10 +70,11 @@ def decide(
         if fault.ends_session:
             return Decision(parsed, Verdict(Action.CLOSE, answers.bad_line(fault, parsed.octet, 1), rule=rule))
         return Decision(parsed, Verdict(Action.REPLY, answers.SYNTAX, rule=rule))
-    verdict = overrule(parsed, policy.judge_for(peer, listener).judge(parsed, facts), terms, facts)
+    asked = policy.judge_for(peer, listener).judge(parsed, facts)
+    verdict = overrule(parsed, asked, terms, facts)
     if verdict.action is Action.CLOSE and verdict.reply is None:
-        verdict = Verdict(verdict.action, closing.policy, verdict.delay, verdict.rule)
-    return Decision(parsed, verdict)
+        verdict = Verdict(verdict.action, closing.policy, verdict.delay, verdict.rule, verdict.would)
+    return Decision(parsed, verdict, asked)
 
 
 def _parse(line: bytes, terms: Terms, facts: Facts) -> Command | Malformed:

@@ -7,7 +7,7 @@ bits of its networks (networks.py).  Nothing is counted here (smtpguard.ledger.c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -94,6 +94,8 @@ class Limit:
     except_bits: int = 0
     where: str = ""
     """FILE:LINE."""
+    shadow: bool = False
+    """It is counted by, and the log tells what would have followed; nothing follows."""
 
     @property
     def most(self) -> int:
@@ -110,7 +112,8 @@ class Limit:
 
     def __str__(self) -> str:
         counted = f"{self.counts}: {self.rate}" if self.rate else f"{self.most} {self.counts}"
-        return f"{self.name} ({counted} by {self.by.value}; {', '.join(map(str, self.steps))})"
+        shadow = "; in shadow" if self.shadow else ""
+        return f"{self.name} ({counted} by {self.by.value}; {', '.join(map(str, self.steps))}{shadow})"
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,15 @@ class Limits:
         if found is None:
             found = self._applying[bits] = tuple(one for one in self.all if not one.except_bits & bits)
         return found
+
+    def in_earnest(self) -> Limits:
+        """Return the same with none in shadow."""
+        return Limits(tuple(replace(one, shadow=False) for one in self.all), self.prefixes)
+
+    @property
+    def acting(self) -> frozenset[str]:
+        """The names of those that are not in shadow."""
+        return frozenset(one.name for one in self.all if not one.shadow)
 
     @property
     def names(self) -> frozenset[str]:

@@ -3,6 +3,10 @@
 Contract: a `Policy` is immutable.  `Policy.judge_for` classifies a client once; what depends on the
 client alone is settled there, so that a command costs one dictionary look-up and only those
 conditions that can change within a session.  The first rule that matches wins; none means forward.
+
+A rule in shadow decides nothing: the rules behind it do, as if it were not there, so that to put one in shadow never
+opens what another one closes.  What would have been decided without any shadow is kept beside the verdict
+(`Verdict.would`) where it is anything else.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from ..smtp.grammar import Command
 from ..smtp.replies import Reply
 from ..smtp.terms import BareNewline, EarlyInput, Terms
 from ..smtp.verbs import CORE, KNOWN_VERBS
-from ..smtp.verdict import FORWARD, Action, Facts, Verdict
+from ..smtp.verdict import FORWARD, Action, Facts, Verdict, beside
 from .conditions import Condition, Match, together
 from .limits import NO_LIMITS, Limits
 from .networks import NetworkTable, Peer
@@ -25,6 +29,8 @@ from .reply_profiles import reply_for
 
 T = TypeVar("T")
 
+NO_RULE: Final = -1
+"""In place of a rule's place."""
 OTHER: Final = b"OTHER"
 """Key of check_other, the rule set of every verb that has none of its own and is not in CORE."""
 
@@ -48,6 +54,8 @@ class Rule:
     """None for all."""
     conditions: tuple[Condition, ...] = ()
     """Those that can change within a session."""
+    shadow: bool = False
+    """It only says what it would have decided."""
 
     def is_for(self, bits: int, listener: str) -> bool:
         """Settle the conditions that hold for a whole connection."""
@@ -72,28 +80,36 @@ class Rule:
 class RuleSet:
     """The rules that apply to one client, with the verdict of each worked out by verb."""
 
-    __slots__ = ("_verdicts", "profile", "rules")
+    __slots__ = ("_beside", "_verdicts", "profile", "rules")
 
     def __init__(self, rules: tuple[Rule, ...], profile: str) -> None:
         self.rules: Final = rules
         self.profile: Final = profile
         self._verdicts: dict[tuple[int, bytes], Verdict] = {}
+        self._beside: dict[tuple[int, int, bytes], Verdict] = {}
 
     def judge(self, command: Command, facts: Facts) -> Verdict:
+        first = NO_RULE  # that matches, if it is in shadow
         for place, rule in enumerate(self.rules):
-            if rule.matches(command, facts):
-                return self._verdict(place, command.verb)
-        return FORWARD
+            if not rule.matches(command, facts):
+                continue
+            if not rule.shadow:
+                return self._verdict(place, command.verb) if first < 0 else self._shadowed(first, place, command.verb)
+            if first < 0:
+                first = place
+        return FORWARD if first < 0 else self._shadowed(first, NO_RULE, command.verb)
 
     @property
     def forwards(self) -> bool:
         """True if every command is forwarded at once, whatever its argument and the facts."""
         first = self.rules[0] if self.rules else None
-        return first is None or (first.action is Action.FORWARD and not first.conditions and not first.delay)
+        if first is None:
+            return True
+        return first.action is Action.FORWARD and not (first.conditions or first.delay or first.shadow)
 
     def may_forward(self, facts: Facts) -> bool:
         for rule in self.rules:
-            match = rule.could_match(facts)
+            match = Match.NO if rule.shadow else rule.could_match(facts)
             if match is not Match.NO and rule.action is Action.FORWARD:
                 return True
             if match is Match.YES:
@@ -112,6 +128,15 @@ class RuleSet:
             verdict = self._verdicts[key] = Verdict(rule.action, reply, rule.delay, rule.where)
         return verdict
 
+    def _shadowed(self, first: int, decides: int, verb: bytes) -> Verdict:
+        """Return the verdict of the rule that decides, with what the first one, which is in shadow, would have said."""
+        key = first, decides, verb if verb in KNOWN_VERBS else OTHER
+        verdict = self._beside.get(key)
+        if verdict is None:
+            actual = FORWARD if decides < 0 else self._verdict(decides, verb)
+            verdict = self._beside[key] = beside(actual, self._verdict(first, verb))
+        return verdict
+
 
 @dataclass(frozen=True)
 class Relaying:
@@ -120,6 +145,23 @@ class Relaying:
     domains: RelayDomains
     where: str
     """FILE:LINE of `relay_domains`."""
+    shadow: bool = False
+    """It only says what it would have refused."""
+
+    def judge(self, verdict: Verdict, command: Command, facts: Facts) -> Verdict:
+        """Return what is left of the rules' verdict: a refusal stands, a `forward` may not."""
+        would = verdict.would
+        if verdict.action is not Action.FORWARD and (would is None or would.action is not Action.FORWARD):
+            return verdict
+        refusal = self.refusal(command, facts)
+        if refusal is None:
+            return verdict
+        if would is None and not self.shadow:
+            return refusal
+        wanted = would or verdict
+        if wanted.action is Action.FORWARD:
+            wanted = refusal
+        return beside(verdict if self.shadow or verdict.action is not Action.FORWARD else refusal, wanted)
 
     def refusal(self, command: Command, facts: Facts) -> Verdict | None:
         """Return the verdict on a RCPT of an outsider's to elsewhere; who has authenticated is no outsider."""
@@ -148,9 +190,7 @@ class ClientJudge:
     def judge(self, command: Command, facts: Facts) -> Verdict:
         rule_set = self._rule_set(command.verb)
         verdict = FORWARD if rule_set is None else rule_set.judge(command, facts)
-        if self._relaying is not None and verdict.action is Action.FORWARD:
-            return self._relaying.refusal(command, facts) or verdict
-        return verdict
+        return verdict if self._relaying is None else self._relaying.judge(verdict, command, facts)
 
     def may_forward(self, verb: bytes, facts: Facts) -> bool:
         # A keyword of an EHLO reply that is no verb (SIZE, DSN, ...) is nothing that a rule set speaks of.
@@ -199,6 +239,8 @@ class Manners:
     relaying: Relaying | None = None
     """None leaves it to the backend."""
     limits: Limits = NO_LIMITS
+    shadow: bool = False
+    """Of banner and budgets: the backend's own banner is shown, and no session is slowed."""
 
 
 class Policy:
@@ -222,12 +264,12 @@ class Policy:
     @property
     def refuses_relaying(self) -> bool:
         """True if no outsider's recipient elsewhere gets as far as the backend."""
-        return self._manners.relaying is not None
+        return self._manners.relaying is not None and not self._manners.relaying.shadow
 
     def relays_to(self, recipient: str) -> bool:
         """True if an outsider's mail to `recipient` goes to the backend."""
         relaying = self._manners.relaying
-        return relaying is None or relaying.domains.accepts(f"TO:<{recipient}>".encode())
+        return relaying is None or relaying.shadow or relaying.domains.accepts(f"TO:<{recipient}>".encode())
 
     def is_internal(self, peer: Peer) -> bool:
         """True for a client in the network named `internal`."""
@@ -237,13 +279,27 @@ class Policy:
         """Return `terms`, which are the same for all clients, with what this policy grants this one."""
         bits = self.networks.classify(peer)
         manners = self._manners
+        budgets = UNLESS_SAID if manners.shadow else manners.budgets
         return replace(
             terms,
             bare_newline=manners.bare_newline.of(bits),
             early_input=manners.early_input.of(bits),
-            budgets=None if bits & self._internal else manners.budgets,
-            banner=manners.banner,
+            budgets=None if bits & self._internal else budgets,
+            banner=None if manners.shadow else manners.banner,
             verbs=manners.verbs,
+        )
+
+    def in_earnest(self) -> Policy:
+        """Return the same policy with nothing in shadow: what a site is about to switch over to."""
+        manners = self._manners
+        relaying = None if manners.relaying is None else replace(manners.relaying, shadow=False)
+        return Policy(
+            self.networks,
+            {
+                verb: tuple([replace(rule, shadow=False) if rule.shadow else rule for rule in rules])
+                for verb, rules in self._rule_sets.items()
+            },
+            replace(manners, relaying=relaying, limits=manners.limits.in_earnest(), shadow=False),
         )
 
     def judge_for(self, peer: Peer, listener: str) -> ClientJudge:

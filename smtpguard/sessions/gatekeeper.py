@@ -19,7 +19,7 @@ from ..ledger.deeds import Deed, Kind
 from ..ledger.gate import Gate
 from ..ledger.measures import Hardness, Measure
 from ..ledger.reports import HELD_SHOWN, Orders
-from ..ledger.telling import Telling, deed_of, is_forwarded, kind_of
+from ..ledger.telling import Telling, deed_of, is_forwarded, is_shadow_only, kind_of
 from ..policy.limits import LONGEST_DELAY, PARALLEL, By, Limit, Prefixes
 from ..policy.networks import Peer
 from ..policy.rules import Policy
@@ -106,7 +106,9 @@ class Gatekeeper:
         self.tell: Callable[[Iterable[Deed]], None] = lambda _deeds: None
         """Told, once a second, what clients did."""
         self.tell_measures: Callable[[Sequence[Measure], Sequence[Deed]], None] = lambda _measures, _deeds: None
-        """Told what has followed here, bans at once, all else once a second, and what the same clients did before."""
+        """Told what has followed here, bans at once, all else once a second, and what the same clients did before.
+
+        What only would have followed is among it (Measure.shadow)."""
 
     # -- its life ------------------------------------------------------------------------------------
 
@@ -137,6 +139,15 @@ class Gatekeeper:
     @crossed.setter
     def crossed(self, told: Callable[[str, str], None]) -> None:
         self._gate.crossed = told
+
+    @property
+    def crossed_in_shadow(self) -> Callable[[str, str], None]:
+        """Told of each step that would have been taken."""
+        return self._gate.crossed_in_shadow
+
+    @crossed_in_shadow.setter
+    def crossed_in_shadow(self, told: Callable[[str, str], None]) -> None:
+        self._gate.crossed_in_shadow = told
 
     def standing(self) -> dict[str, int]:
         """Return how many measures stand, by the names of their limits."""
@@ -197,6 +208,8 @@ class Gatekeeper:
         kind = kind_of(note)
         peer = session.journal.peer
         if kind is None or not peer.family:
+            if peer.family and is_shadow_only(note):
+                self._follow(self._gate.did(Kind.PROBE, peer, 1, self._now(), True))
             return
         forwarded = is_forwarded(note)
         doing = self._doings.get((kind, forwarded, peer.text))
@@ -266,7 +279,7 @@ class Gatekeeper:
     def _follow(self, fresh: list[Measure]) -> None:
         if fresh:
             self._measures += fresh
-            self._look_at(fresh)
+            self._look_at([one for one in fresh if not one.shadow])
 
     @staticmethod
     def _hold(session: Session, measure: Measure | None) -> None:

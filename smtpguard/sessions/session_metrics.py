@@ -100,7 +100,11 @@ class SessionMetrics:
     # -- notes -------------------------------------------------------------------------------------
 
     def _judged(self, note: Judged) -> None:
-        self._counts.verdict(note.verdict.rule, note.verdict.action.value)
+        verdict = note.verdict
+        self._counts.verdict(verdict.rule, verdict.action.value)
+        if verdict.would is not None:
+            verb = note.command.verb if note.command.verb in KNOWN_VERBS else UNKNOWN
+            self._counts.shadowed(verdict.would.rule, verb.decode("ascii"))
 
     def _refused(self, note: Refused) -> None:
         self._counts.add(_OUT_OF_TURN if note.fault is None else _FAULTS[note.fault])

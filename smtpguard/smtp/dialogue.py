@@ -294,10 +294,19 @@ class Dialogue(Hearing):
         verdict = overrule(command, self._judge.judge(command, facts), self._terms, facts)
         if verdict.action not in _PASSES or command.verb in DISCLOSING or command.verb in PROBES:
             self._note(Judged(command, verdict))
+        elif verdict.would is not None:
+            self._note_shadow(command, verdict)
         if verdict.delay > self._waited:
             self._delay(verdict.delay - self._waited, (command, verdict))
         else:
             self._carry_out(command, verdict)
+
+    def _note_shadow(self, command: Command, verdict: Verdict) -> None:
+        """Report what only a rule in shadow speaks of: it is no violation, and no limit that acts may count it."""
+        if self._known.password_may_come:
+            command = HIDDEN
+        self._out.append(Judged(command, verdict))
+        self._noted = True
 
     def _carry_out(self, command: Command, verdict: Verdict) -> None:
         if verdict.action is Action.CLOSE:
@@ -349,5 +358,7 @@ class Dialogue(Hearing):
             self._out.append(Normalized(answers.in_line(Fault.BARE_LF, 0, self._intake.lines)))
 
 
+HIDDEN: Final = Command(b"***\r\n", UNKNOWN, None)
+"""Stands for a line that may be a password, in a note."""
 _PASSES: Final = frozenset({Action.FORWARD, Action.STARTTLS})
 """Nothing was refused."""

@@ -22,7 +22,7 @@ from .verbs import (
     OTHER_PROTOCOLS,
     WITHOUT_ARGUMENT,
 )
-from .verdict import Action, Facts, Verdict
+from .verdict import Action, Facts, Verdict, beside
 
 _RULE: Final = "never forwarded, whatever the policy"
 _NEVER: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule=_RULE)
@@ -73,6 +73,13 @@ def overrule(command: Command, verdict: Verdict, terms: Terms, facts: Facts) -> 
 
     The octets behind a BDAT must be counted away before it is answered, so its reply is no rule's.
     """
+    if verdict.would is None:
+        return _overrule(command, verdict, terms, facts)
+    actual = _overrule(command, verdict, terms, facts)
+    return beside(actual, _overrule(command, verdict.would, terms, facts))
+
+
+def _overrule(command: Command, verdict: Verdict, terms: Terms, facts: Facts) -> Verdict:
     if verdict.action is Action.CLOSE or (verdict.action is Action.REPLY and command.verb != b"BDAT"):
         return verdict
     if command.verb == b"BDAT":

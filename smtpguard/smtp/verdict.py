@@ -40,10 +40,28 @@ class Verdict:
     """Seconds that this session waits before the verdict is carried out."""
     rule: str = ""
     """FILE:LINE and rule set of the rule that decided; empty if none did."""
+    would: Verdict | None = None
+    """What would have been decided if nothing were in shadow; None if the same would have come of it."""
+
+    @property
+    def outcome(self) -> str:
+        """In a word what becomes of the command: `forwarded`, `delayed`, `closed` or a reply code."""
+        if self.action is Action.CLOSE:
+            return "closed"
+        if self.reply is not None:
+            return str(self.reply.code)
+        return "delayed" if self.delay else "forwarded"
 
 
 FORWARD: Final = Verdict(Action.FORWARD)
 """What no rule speaks of."""
+
+
+def beside(actual: Verdict, would: Verdict) -> Verdict:
+    """Return what happens with what would have happened; without, if that comes to the same."""
+    if would.action is actual.action and would.delay == actual.delay and would.reply == actual.reply:
+        return actual if actual.would is None else Verdict(actual.action, actual.reply, actual.delay, actual.rule)
+    return Verdict(actual.action, actual.reply, actual.delay, actual.rule, would)
 
 
 @final

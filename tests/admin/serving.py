@@ -59,6 +59,10 @@ class Canned:
     def bans(self) -> list[dict[str, Any]]:
         return self._bans
 
+    def shadow(self) -> list[list[Any]]:
+        """Nothing is in shadow."""
+        return []
+
     def lift(self, address: str) -> list[str]:
         gone = concerned(address, [ban["key"] for ban in self._bans])
         self._bans = [ban for ban in self._bans if ban["key"] not in gone]

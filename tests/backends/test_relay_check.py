@@ -97,6 +97,7 @@ def test_the_conversation_delivers_nothing_and_ends_politely() -> None:
         (["220 mx", "250 hi", "250 ok", "550 5.7.1 Helo command rejected: Host not found"], Relaying.UNKNOWN),
         (["220 mx", "250 hi", "250 ok", "550 blocked by reputation"], Relaying.UNKNOWN),
         (["220 mx", "250 hi", "550 5.7.1 Access denied"], Relaying.UNKNOWN),
+        (["220 mx", "250 hi", "250 ok", "550 5.7.1 <relay@example.com>... Access denied"], Relaying.UNKNOWN),
         (["220 mx", "550 no HELO from you"], Relaying.UNKNOWN),
         (["554 no service"], Relaying.UNKNOWN),
         (["421 busy"], Relaying.UNKNOWN),

@@ -48,8 +48,8 @@ def outcome(text: str, line: str, source: str = "203.0.113.9", **told: object) -
     """Return what a policy decides: its `tests` give any expectation a chance to be wrong."""
     facts = "".join(f", {key}: {str(value).lower()}" for key, value in told.items())
     read_policy = policy(f"{text}\ntests: [{{from: '{source}', command: '{line}', expect: forward{facts}}}]\n")
-    ((test, _),) = read_policy.tests
-    return str(read_policy.decide(test))
+    (test,) = read_policy.tests
+    return str(read_policy.decide(test.model))
 
 
 # -- all at once ---------------------------------------------------------------------------------
@@ -95,11 +95,12 @@ test: []
         (
             "x: 1",
             "1:1: unknown key 'x' (known: auth, banner, bare_newline, budgets, early_input, limits, networks, "
-            "prefixes, privacy_options, relay_domains, replies, rulesets, tests, verbs)",
+            "prefixes, privacy_options, relay_domains, replies, rulesets, shadow, tests, verbs)",
         ),
         ("networks: [10.0.0.0/8]", "1:11: networks: must be a mapping of `key: value`, not ['10.0.0.0/8']"),
         ("networks:", "1:10: networks: must be a mapping of `key: value`, not nothing"),
-        ("networks: {a: {b: c}}", "1:15: a: must be a text, not {'b': 'c'} (put it in quotes if it is meant)"),
+        ("networks: {a: {file: b, format: c}}", "1:33: format: 'c' is none of plain, postfix, exim, sendmail"),
+        ("networks: {a: {file: b, format: plain, nam: c}}", "1:40: unknown key 'nam' (did you mean name?)"),
         ("networks: {a: [17]}", "1:16: a: must be a text, not 17 (put it in quotes if it is meant)"),
         ("networks: {a b: []}", "1:12: 'a b' cannot name a network: a letter, then letters, digits, - and _"),
         ("networks: {default: []}", "1:12: `default` means the clients of no named network: choose another name"),
@@ -657,9 +658,9 @@ def test_a_place_in_a_rule_names_the_file_as_it_was_given(tmp_path: Path) -> Non
         "rulesets:\n  check_vrfy:\n  - action: reply\ntests: [{from: 10.0.0.1, command: VRFY x, expect: 252}]\n"
     )
     loaded = policy_file.load(own)
-    ((test, place),) = loaded.tests
-    assert loaded.decide(test).verdict.rule == f"{own}:3 check_vrfy, rule 1"
-    assert place == (4, 9)
+    (test,) = loaded.tests
+    assert loaded.decide(test.model).verdict.rule == f"{own}:3 check_vrfy, rule 1"
+    assert test.place == (4, 9)
 
 
 # -- relaying --------------------------------------------------------------------------------------------
@@ -718,3 +719,42 @@ def test_tests_of_a_policy_may_suppose_tls_and_names() -> None:
     rules = "rulesets: {check_vrfy: [{tls_name: mx.test, action: forward}, {action: reply}]}"
     assert outcome(rules, "VRFY x", tls_name=["MX.test"]) == "forward"
     assert outcome(rules, "VRFY x", tls=True).startswith("252 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("rulesets: {check_vrfy: [{action: reply}]}", ()),
+        ("shadow: true\nrulesets: {check_vrfy: [{action: reply}]}", ("the whole policy",)),
+        (
+            "shadow: true\nrelay_domains: {domains: [x.test], shadow: false}\nbanner: x\nauth: {require_tls: true}\n"
+            "rulesets: {check_vrfy: [{action: reply}, {action: close, shadow: false}], check_expn: [{action: reply}]}",
+            ("banner", "auth", "check_vrfy, rule 1", "check_expn"),
+        ),
+        (
+            "limits: {a: {count: probes, rate: 1/hour, then: close, shadow: true}}\n"
+            "rulesets: {check_vrfy: {shadow: true, rules: [{action: reply}]}}",
+            ("limit a", "check_vrfy"),
+        ),
+    ],
+)
+def test_what_is_in_shadow_is_named(text: str, wanted: tuple[str, ...]) -> None:
+    """The nearest `shadow` counts."""
+    assert policy_file.build(read(text, "p.yaml")).shadow == wanted
+
+
+def test_a_rule_in_shadow_keeps_none_behind_it_from_being_reached() -> None:
+    """No warning; and a rule set as a mapping has its faults at their places."""
+    text = "rulesets: {check_vrfy: [{action: reply, shadow: true}, {action: reply}]}"
+    assert policy_file.build(read(text, "p.yaml")).warnings == ()
+    assert faults_of("rulesets: {check_vrfy: {shadow: maybe, rules: [{action: reply}, {form: a}]}}") == [
+        "1:33: shadow: must be true or false, not 'maybe'",
+        "1:66: unknown key 'form' (did you mean from?)",
+    ]
+
+
+def test_a_policys_tests_are_of_what_it_means_to_do() -> None:
+    """So nobody need change them to try a policy."""
+    text = "shadow: true\nrulesets: {check_vrfy: [{action: reply}]}\n"
+    text += "tests: [{from: 192.0.2.1, command: VRFY a, expect: 252}]"
+    assert [*policy_file.build(read(text, "p.yaml")).failures()] == []

@@ -96,7 +96,13 @@ relay-check: off
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("", ["1:1: listen: is missing", "1:1: backend: is missing"]),
+        (
+            "",
+            [
+                '1:1: listen: is missing: where clients come to, as in `listen: ["tcp:25:interface=0.0.0.0"]`',
+                "1:1: backend: is missing: the mail server, as in `backend: tcp:127.0.0.1:2525`",
+            ],
+        ),
         ("[]", ["1:1: the file must be a mapping of `key: value` lines"]),
         ("listen: []\nbackend: tcp:h:25", ["1:9: listen: must not be empty"]),
         ("listen:\nbackend: tcp:h:25", ["1:8: listen: must be a mapping of `key: value`, not nothing"]),
@@ -169,7 +175,7 @@ def test_flags_alone_are_enough() -> None:
     """As in `smtpguard run --listen ... --backend ...`."""
     loaded = load(None, {"listen": ["tcp:25"], "backend": "tcp:h:25", "policy": None, "relay_check": None})
     assert loaded.settings.policy == "internal-vrfy"
-    with pytest.raises(Faulty, match=r"^command line:1:1: backend: is missing$"):
+    with pytest.raises(Faulty, match=r"^command line:1:1: backend: is missing: the mail server, as in "):
         load(None, {"listen": ["tcp:25"]})
 
 

@@ -39,7 +39,7 @@ def test_without_routes_nobody_is_served_and_the_log_says_what_to_do(
         with net.guard.talk(MAIL[V4], guard.port) as client:
             assert client.banner.startswith(UNAVAILABLE)
         with routes(net.mail):
-            guard.wait_line("refuses to relay mail from 192.0.2.1: 550 5.7.1 ")
+            guard.wait_line("refuses to relay mail from 198.51.100.1: 550 5.7.1 ")
             guard.wait_line("refuses to relay mail from 2001:db8::1: 550 5.7.1 ")
 
             def served() -> bool:

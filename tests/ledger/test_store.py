@@ -236,11 +236,11 @@ def test_nor_is_a_file_of_a_newer_version(path: Path) -> None:
     """A guard that is put back to an older version leaves it for the newer one."""
     store(path).load()
     with closing(sqlite3.connect(path)) as newer:
-        newer.execute("PRAGMA user_version=2")
-    with pytest.raises(Unusable, match="form 2, of a newer smtpguard"):
+        newer.execute("PRAGMA user_version=3")
+    with pytest.raises(Unusable, match="form 3, of a newer smtpguard"):
         store(path).load()
     with closing(sqlite3.connect(path)) as newer:
-        assert newer.execute("PRAGMA user_version").fetchone() == (2,)
+        assert newer.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_start_that_was_cut_off_is_made_good(path: Path) -> None:

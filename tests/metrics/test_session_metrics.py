@@ -149,3 +149,18 @@ def test_what_a_session_costs() -> None:
     # In turns, so that both have the machine at its best once, whatever else it does.
     times = [(timeit.timeit(one, number=500), timeit.timeit(additions, number=500)) for _ in range(100)]
     assert min(cost for cost, _ in times) < min(bound for _, bound in times)
+
+
+def test_what_rules_in_shadow_would_have_decided_is_counted_by_rule_and_verb() -> None:
+    """Beside what has been decided; a verb outside the table is no label."""
+    stage = Counted(
+        policy_text="shadow: true\nrulesets: {check_vrfy: [{action: reply}], check_other: [{action: close}]}"
+    )
+    stage.send("VRFY secret")
+    stage.say("252 2.5.2 perhaps")
+    stage.send("XSECRET")
+    stage.say("500 5.5.1 no")
+    counts = stage.counts.take()
+    shadow = {(rule[-18:], verb): n for (rule, verb), n in counted(counts, catalogue.SHADOWED).items()}
+    assert shadow == {("check_vrfy, rule 1", "VRFY"): 1, ("heck_other, rule 1", "UNKNOWN"): 1}
+    assert counted(counts, catalogue.VERDICTS) == {("none", "forward"): 2}

@@ -161,6 +161,8 @@ def test_the_dashboard_shows_most_metrics_without_one_panel_over_another() -> No
     shown = " ".join(dashboard_expressions())
     hidden = {metric.name for metric in CATALOGUE.values() if not any(name in shown for name in metric.sample_names)}
     assert hidden <= {
+        "shadow_verdicts",  # for a week or two; `smtpguard report` tells it
+        "shadow_limit_crossed",
         "tls_sessions",
         "uninspected_sessions",
         "newlines_mended",

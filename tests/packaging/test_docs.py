@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from smtpguard.cli.run import run_guard
-from smtpguard.config import reference
+from smtpguard.config import policy_reference, reference
+from smtpguard.config.policy_models import PolicyModel
 from smtpguard.config.settings import Settings
 from smtpguard.policy.reply_profiles import PROFILES, reply_for
 from smtpguard.smtp import answers
@@ -28,6 +29,21 @@ ROOT = Path(__file__).parents[2]
 def test_the_committed_file_is_what_make_docs_writes(name: str, made: Callable[[], str]) -> None:
     """Run `make docs` if this fails."""
     assert (ROOT / f"docs/{name}.md").read_text() == made()
+
+
+def test_the_tables_of_the_policys_keys_are_what_make_docs_writes() -> None:
+    """Run `make docs` if this fails."""
+    page = (ROOT / "docs/policy.md").read_text("utf-8")
+    assert page == policy_reference.placed(page)
+
+
+def test_every_key_of_a_policy_has_a_row_in_the_table_of_its_section() -> None:
+    """As the settings have."""
+    described = {model for _, model in policy_reference.SECTIONS.values()}
+    tables = f"{policy_reference.top_table()}\n{policy_reference.inner_tables()}"
+    for model, name, field in fields(PolicyModel):
+        assert model in described, model
+        assert f"| `{field.alias or name}` |" in tables
 
 
 def fields(model: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str, Any]]:
@@ -47,7 +63,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def test_every_setting_has_a_row_in_the_table_of_its_section() -> None:
     """A section that the tables do not know would go unnoticed otherwise."""
-    described = {model for _, model in reference._SECTIONS.values()}
+    described = {model for _, model in reference.SECTIONS.values()}
     text = reference.settings_markdown()
     for model, name, field in fields(Settings):
         assert model in described

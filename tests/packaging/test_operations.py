@@ -21,7 +21,7 @@ SOURCE = "\n".join(path.read_text("utf-8") for path in (ROOT / "smtpguard").rglo
 
 def test_every_command_is_one_of_the_program_with_options_that_it_has() -> None:
     """In the text and in the example."""
-    lines = [one for one in QUOTED if one.startswith("smtpguard ")] + re.findall(r"(?m)^    (smtpguard [^#\n]+)", PAGE)
+    lines = [one for one in QUOTED if one.startswith("smtpguard ")] + re.findall(r"(?m)^(smtpguard [^#\n]+)", PAGE)
     assert len(lines) > 8
     for line in lines:
         _, name, *words = shlex.split(line)

@@ -48,6 +48,10 @@ class Written:
     def bans(self) -> list[dict[str, Any]]:
         return []
 
+    def shadow(self) -> list[list[Any]]:
+        """Nothing is in shadow."""
+        return []
+
     def lift(self, address: str) -> list[str]:
         return []
 

@@ -70,6 +70,8 @@ class Table:
     tls_begun: int = 0
     waits: list[float] = field(default_factory=list)
     closed: Close | None = None
+    kept: bytes = b""
+    """What `take_backend_kept` has returned, all of it."""
 
     def __post_init__(self) -> None:
         peer = Peer.parse(self.source)
@@ -122,6 +124,12 @@ class Table:
         """Return what the backend got since the last call."""
         octets = bytes(self.to_backend)
         self.to_backend.clear()
+        return octets
+
+    def take_backend_kept(self) -> bytes:
+        """Return what the backend got since the last call, and keep it."""
+        octets = self.take_backend()
+        self.kept += octets
         return octets
 
 

@@ -1,0 +1,187 @@
+"""What `smtpguard explain -` tells of a session: of each line, and of all of it at the end.
+
+Contract: pure; `Explained.turn` and `Explained.end` return documents of str, numbers and lists, which `rows` makes
+lines of for a person.  What a client said is printable in them, and no password is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ..journal import lines
+from ..journal.lines import Client, Line, Style, printable, without_credentials
+from ..ledger.telling import kind_of
+from ..policy.limits import PARALLEL, Limit
+from ..policy.mailings import mailings
+from ..policy.networks import Peer
+from ..policy.rehearsal import Rehearsal, Turn, What
+from ..policy.rules import Policy
+from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, Note, OverBudget, Refused, Uninspected
+
+WIDTH: Final = 8
+"""Of the words in front."""
+_MASKED: Final = "***"
+
+
+class Explained:
+    """One session."""
+
+    def __init__(self, policy: Policy, peer: Peer, rehearsal: Rehearsal, style: Style) -> None:
+        self._client = Client(peer)
+        self._rehearsal = rehearsal
+        self._style = style
+        self._limits: tuple[Limit, ...] = policy.limits.applying(policy.networks.classify(peer))
+        self._counts: dict[str, int] = {"connections": 1, PARALLEL: 1}
+        self._turns: list[Turn] = []
+
+    def turn(self, turn: Turn) -> dict[str, Any]:
+        """Return what there is to say of a turn, and count it."""
+        self._turns.append(turn)
+        counted = self._count(turn)
+        verdict = turn.verdict
+        replies = turn.replies.decode("ascii", "backslashreplace").split("\r\n")
+        told: dict[str, Any] = {
+            "number": turn.number,
+            "line": _shown(turn),
+            "what": turn.what.value,
+            "verdict": _happened(turn),
+            "rule": _rule(turn),
+            "delay": turn.delay,
+            "by": ("guard" if turn.own else "server") if turn.replies else "",
+            "reply": [printable(one.encode("ascii")) for one in replies if one],
+            "log": [line.text for note in turn.notes if (line := log_line(note, self._client, self._style))],
+            "limits": {one.name: self._counts[one.counts] for one in self._limits if one.counts in counted},
+            "closed": turn.closed,
+        }
+        if turn.forwarded and turn.forwarded != turn.octets:
+            private = turn.what is What.SASL
+            told["sent"] = _MASKED if private else printable(without_credentials(turn.forwarded))
+        if verdict is not None and verdict.would is not None:
+            told["would"] = f"{lines.would_have(verdict.would)} ({verdict.would.rule})"
+        if turn.secured:
+            told["tls"] = True
+        return told
+
+    def end(self, unsaid: int) -> dict[str, Any]:
+        """Return what there is to say of the session; so many pieces were not said, as it was over."""
+        rehearsal = self._rehearsal
+        summary = lines.summary(rehearsal.tally.by_verb, self._client, 0.0, rehearsal.cut_short)
+        return {
+            "log": summary.text,
+            "unsaid": unsaid,
+            "mail": [
+                {
+                    "sender": printable(one.sender),
+                    "recipients": [*map(printable, one.recipients)],
+                    "refused": [[printable(who), printable(reply)] for who, reply in one.refused],
+                    "fate": one.fate,
+                }
+                for one in mailings(self._turns)
+            ],
+            "limits": [*self._moved()],
+        }
+
+    def _count(self, turn: Turn) -> set[str]:
+        kinds = [kind.value for note in turn.notes if (kind := kind_of(note)) is not None]
+        if turn.what in (What.COMMAND, What.CHUNK):
+            kinds.append("commands")
+        for word in kinds:
+            self._counts[word] = self._counts.get(word, 0) + 1
+        return set(kinds)
+
+    def _moved(self) -> Iterator[dict[str, Any]]:
+        for limit in self._limits:
+            count = self._counts.get(limit.counts, 0)
+            if count:
+                step = limit.step_for(count)
+                crossed = str(step) if step is not None else ""
+                yield {"name": limit.name, "limit": str(limit), "count": count, "most": limit.most, "crossed": crossed}
+
+
+def rows(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person reads of a turn, behind its line: a word and a text."""
+    if told["rule"]:
+        yield "rule", told["rule"]
+    if told["delay"]:
+        yield "delay", f"{told['delay']:g} s"
+    if "would" in told:
+        yield "shadow", told["would"]
+    for place, reply in enumerate(told["reply"]):
+        yield told["by"] if place == 0 else "", reply
+    if not told["reply"]:
+        yield "", "no reply"
+    if "tls" in told:
+        yield "tls", "begins here"
+    if "sent" in told:
+        yield "sent", told["sent"]
+    for line in told["log"]:
+        yield "log", line
+    if told["limits"]:
+        yield "limits", ", ".join(f"{name}: {count}" for name, count in told["limits"].items())
+    if told["closed"]:
+        yield "closed", "the session is over"
+
+
+def ending(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person reads of all of it."""
+    yield "log", told["log"]
+    for mail in told["mail"]:
+        to = ", ".join(f"<{one}>" for one in mail["recipients"]) or "nobody"
+        yield "mail", f"from <{mail['sender']}> to {to}: {mail['fate']}"
+        for who, reply in mail["refused"]:
+            yield "", f"not to <{who}>: {reply}"
+    for limit in told["limits"]:
+        crossed = f", which is {limit['crossed']}" if limit["crossed"] else ""
+        yield "limits", f"{limit['limit']}: {limit['count']} by this session{crossed}"
+    if told["unsaid"]:
+        yield "unsaid", f"{told['unsaid']} more, since the session was over or the client was told otherwise"
+
+
+def log_line(note: Note, client: Client, style: Style) -> Line | None:
+    """Return the line of the log for a note; None if it has none (as smtpguard.journal.journal)."""
+    if isinstance(note, Judged):
+        return lines.judged(note, client, style)
+    if isinstance(note, Refused):
+        return lines.refused(note, client, style)
+    if isinstance(note, Normalized):
+        return lines.normalized(note, client, style)
+    if isinstance(note, OverBudget):
+        return lines.over_budget(note, client, style)
+    if isinstance(note, Authenticated):
+        return lines.authenticated(note, client)
+    if isinstance(note, Uninspected):
+        return lines.uninspected(client)
+    return lines.backend_fault(note, client, style) if isinstance(note, BackendFault) else None
+
+
+def _shown(turn: Turn) -> str:
+    if turn.what is What.CONTENT:
+        return f"(a message of {len(turn.octets)} octets)"
+    if turn.what is What.TUNNEL:
+        return f"({len(turn.octets)} octets that nobody inspects)"
+    if turn.what is What.SASL or any(isinstance(note, Refused) and not note.octets for note in turn.notes):
+        return _MASKED  # it may be a password
+    line = printable(without_credentials(turn.line))
+    if turn.what is What.CHUNK:
+        _, newline, chunk = turn.octets.partition(b"\n")
+        return f"{line} ({len(chunk)} octets)" if newline else line
+    return line
+
+
+def _happened(turn: Turn) -> str:
+    if turn.secured:
+        return "starttls"
+    if turn.own:
+        return "close" if turn.closed else "reply"
+    return "forward" if turn.forwarded else "none"
+
+
+def _rule(turn: Turn) -> str:
+    if turn.verdict is not None and turn.verdict.rule:
+        return turn.verdict.rule
+    faults = [note for note in turn.notes if isinstance(note, Refused)]
+    if not faults:
+        return ""
+    what, fault = faults[-1].what, faults[-1].fault
+    return what if fault is None else f"grammar: {fault.value!s}"
