@@ -67,15 +67,18 @@ class Counting:
             return ()
         return self._limits.applying(self._networks.classify(peer))
 
-    def did(self, kind: str, peer: Peer, times: int, now: float) -> list[Measure]:
-        """Count `times` deeds of a kind (the values of deeds.Kind), and return what follows."""
+    def did(self, kind: str, peer: Peer, times: int, now: float, shadow: bool = False) -> list[Measure]:
+        """Count `times` deeds of a kind (the values of deeds.Kind), and return what follows.
+
+        `shadow` are deeds that are none but for what is in shadow: only limits in shadow count them.
+        """
         counted = self._windows.get(kind)
         if counted is None or not peer.family:
             return []
         bits = self._networks.classify(peer)
         found = []
         for limit, window in counted:
-            if limit.except_bits & bits:
+            if limit.except_bits & bits or (shadow and not limit.shadow):
                 continue
             key = key_of(peer, limit.by, self._limits.prefixes)
             self._limiter.hit(window, key, cost=times)
@@ -91,7 +94,7 @@ class Counting:
         longer, or a mail program that goes on trying would never be let in again.
         """
         found = self._comers.get(sent_away.limit)
-        if found is None or found[0].except_bits & self._networks.classify(peer):
+        if found is None or found[0].shadow or found[0].except_bits & self._networks.classify(peer):
             return None
         limit, window, away = found
         self._limiter.hit(away, sent_away.key)
@@ -114,7 +117,7 @@ class Counting:
                 continue
             count = self._count_of(key_of(peer, limit.by, self._limits.prefixes), window)
             room = min(room, *(step.over - count for step in limit.steps if step.over >= count), UNLIMITED)
-            if count > limit.most:
+            if count > limit.most and not limit.shadow:
                 room = 0  # what stands is made longer by each
         return room
 
@@ -169,10 +172,10 @@ def in_memory(rules: Rules, windows: Windows) -> Counting:
 def measure(limit: Limit, step: Step, key: str, count: int, now: float) -> Measure:
     """Return what a step means from now on."""
     if step.hardness is Hardness.BAN:
-        return Measure(step.hardness, key, now + step.seconds, limit.name, now, 0.0, count)
+        return Measure(step.hardness, key, now + step.seconds, limit.name, now, 0.0, count, limit.shadow)
     # As long as what was done is within the window; what is done in the meantime makes it longer.
     window = float(limit.rate.seconds) if limit.rate is not None else 0.0
-    return Measure(step.hardness, key, now + window, limit.name, now, step.seconds, count)
+    return Measure(step.hardness, key, now + window, limit.name, now, step.seconds, count, limit.shadow)
 
 
 def key_of(peer: Peer, by: By, prefixes: Prefixes) -> str:

@@ -48,6 +48,8 @@ class Gate:
         self._windows = Windows(self._time)
         self._counting = in_memory(rules, self._windows)
         self._standing = Standing()
+        self._shadow = Standing()
+        """What would stand if no limit were in shadow; apart, so that it hides nothing that does."""
         self._others: dict[tuple[int, int], None] = {}
         """Families and lengths of prefixes that something stands against, and that are not the policy's."""
         self._at_once = at_once
@@ -59,6 +61,8 @@ class Gate:
         self._evicted = 0
         self.crossed: Callable[[str, str], None] = lambda _limit, _step: None
         """Told of each step that is taken: the limit, and the hardness."""
+        self.crossed_in_shadow: Callable[[str, str], None] = lambda _limit, _step: None
+        """The same of each that would have been taken."""
 
     def _time(self) -> float:
         return self._now
@@ -77,7 +81,8 @@ class Gate:
 
     def serve_under(self, rules: Rules) -> list[Measure]:
         """Count by another policy from now on, and return what no longer stands: a ban does, whoever's it was."""
-        gone = self._counting.limits.names - rules.limits.names
+        gone = self._counting.limits.names - rules.limits.acting
+        self._shadow = Standing()
         self._counting = in_memory(rules, self._windows)
         ended = self._standing.lift_of(gone)
         for measure in ended:
@@ -137,7 +142,8 @@ class Gate:
                 fresh += self._begin([measure], limit.counts, now)
             else:
                 self._crowd(measure, now)
-                return measure, fresh
+                if not measure.shadow:
+                    return measure, fresh
         return self._away(peer, now) if fresh else None, fresh
 
     def _turn_away(self, standing: Measure, peer: Peer, now: float) -> tuple[Measure, list[Measure]]:
@@ -154,10 +160,13 @@ class Gate:
         self._lines.say(begun_by_coming(ban, came, now), now)
         return ban, [ban]
 
-    def did(self, kind: Kind, peer: Peer, times: int, now: float) -> list[Measure]:
-        """Count what a client did; return the measures that are new."""
+    def did(self, kind: Kind, peer: Peer, times: int, now: float, shadow: bool = False) -> list[Measure]:
+        """Count what a client did; return the measures that are new, those among them that only would be.
+
+        `shadow` are deeds that are none but for what is in shadow.
+        """
         self._now = now
-        found = self._counting.did(kind.value, peer, times, now)
+        found = self._counting.did(kind.value, peer, times, now, shadow)
         return self._begin(found, kind.value, now) if found else []
 
     def room(self, kind: Kind, peer: Peer, now: float) -> int:
@@ -182,12 +191,20 @@ class Gate:
         return None if measure is None or measure.hardness is Hardness.DELAY else measure
 
     def _begin(self, found: Iterable[Measure], what: str, now: float) -> list[Measure]:
-        fresh = [measure for measure in found if self._standing.add(measure)]
+        fresh = [measure for measure in found if self._stands(measure)]
         for measure in fresh:
-            self.crossed(measure.limit, measure.hardness.value)
+            self._is_crossed(measure)
             limit = next(one for one in self._counting.limits.all if one.name == measure.limit)
             self._lines.say(begun(measure, what, limit.rate, now), now)
         return fresh
+
+    def _stands(self, measure: Measure) -> bool:
+        """Let a measure stand, or remember that it would; True if that is news."""
+        return (self._shadow if measure.shadow else self._standing).add(measure)
+
+    def _is_crossed(self, measure: Measure) -> None:
+        told = self.crossed_in_shadow if measure.shadow else self.crossed
+        told(measure.limit, measure.hardness.value)
 
     def _crowd(self, measure: Measure, now: float) -> None:
         name = measure.limit, measure.key
@@ -195,7 +212,7 @@ class Gate:
         if not until:
             if len(self._crowds) >= CROWDS:
                 return
-            self.crossed(measure.limit, measure.hardness.value)
+            self._is_crossed(measure)
             self._lines.say(begun(measure, PARALLEL, None, now), now)
             self._crowds[name] = now + CROWD_SECONDS, 0
         else:
@@ -206,7 +223,7 @@ class Gate:
     def order(self, measures: Iterable[Measure], now: float) -> list[Measure]:
         """Let measures stand that somebody else has decided; return those that are new here."""
         self._now = now
-        fresh = [measure for measure in measures if measure.until > now and self._standing.add(measure)]
+        fresh = [one for one in measures if one.until > now and not one.shadow and self._standing.add(one)]
         for measure in fresh:
             self._look_for(measure.key)
         return fresh
@@ -223,6 +240,7 @@ class Gate:
         """Forget what is over, once a second; return the measures that have ended."""
         self._now = now
         self._windows.sweep()
+        self._shadow.expire(now)
         over = self._standing.expire(now)
         for measure in over:
             if measure.hardness is Hardness.DELAY or self._is_away(measure.key):
@@ -233,7 +251,8 @@ class Gate:
             if until <= now:
                 del self._crowds[name]
                 if count:
-                    self._lines.say(crowded(*name, count, CROWD_SECONDS), now)
+                    shadow = name[0] not in self._counting.limits.acting
+                    self._lines.say(crowded(*name, count, CROWD_SECONDS, shadow), now)
         evicted = self._standing.evicted
         if evicted > self._evicted:
             self._lines.say(let_off(evicted - self._evicted), now)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..journal.journal import Say
 from .measures import Measure
 from .reading import Kept
+from .shadowed import Shadowed
 from .store import Changes, Store, Unusable
 from .thread import WorkThread
 
@@ -24,6 +25,9 @@ CHANGED: Final = 5000
 """Incidents that wait to be written; of more, the oldest are lost to the file."""
 BANS_CHANGED: Final = 20_000
 """Bans that wait, or ends of bans; of more, the oldest are lost to the file."""
+
+SHADOW_CHANGED: Final = 10_000
+"""Rows of what would have been refused that wait; of more, the oldest are lost to the file."""
 
 InLoop = Callable[[Callable[[], None]], object]
 """Has something done in the event loop; may be called in any thread (IReactorFromThreads.callFromThread)."""
@@ -71,6 +75,14 @@ class Keeping:
             del self._changes.bans[next(iter(self._changes.bans))]
             self.lost += 1
 
+    def shadow(self, one: Shadowed) -> None:
+        """Have it added to what the file has."""
+        known = self._changes.shadow.get(one.key)
+        self._changes.shadow[one.key] = one if known is None else known.with_(one)
+        if len(self._changes.shadow) > SHADOW_CHANGED:
+            del self._changes.shadow[next(iter(self._changes.shadow))]
+            self.lost += 1
+
     def is_over(self, key: str) -> bool:
         """True for a ban that has ended, which the file may not know yet."""
         return key in self._changes.bans and self._changes.bans[key] is None
@@ -98,7 +110,8 @@ class Keeping:
 
         def last() -> None:
             try:
-                if usable and changes:
+                # It may have been opened since, by what the thread had to do before this.
+                if changes and (usable or self._store.is_open):
                     self._store.write(changes)
             except Unusable as error:
                 self.fault = str(error)
@@ -164,3 +177,5 @@ class Keeping:
             self.incident(number, document)
         for key, ban in {**changes.bans, **later.bans}.items():
             self.ban(key, ban)
+        for one in (*changes.shadow.values(), *later.shadow.values()):
+            self.shadow(one)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
+from attrs import evolve
+
 from ..config.incidents import Hook as HookSettings
 from ..config.incidents import IncidentSettings
 from ..config.state import State
@@ -28,7 +30,9 @@ from .keeping import InLoop, Keeping
 from .measures import Hardness, Measure
 from .reading import RECENT, Kept
 from .reports import Orders, Report
-from .sources import written
+from .shadow_book import ShadowBook
+from .shadowed import Shadowed
+from .sources import prefix_of, written
 from .standing import Standing
 from .steps import LineBudget, Said, ordered
 from .store import Store
@@ -80,6 +84,7 @@ class Ledger:
         self._say = say
         self._bans = Bans()
         self._slowed = Standing(SLOWED)
+        self._shadow = ShadowBook()
         self._incidents = Incidents(incidents.quiet, self._changed, prefixes)
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)  # closed; the oldest one first
         self._touched: dict[int, Incident] = {}  # not yet written
@@ -88,6 +93,8 @@ class Ledger:
         self._said = Said()
         self.crossed: Callable[[str, str], None] = lambda _limit, _step: None
         """Told of each step that was decided for all: the limit, and the hardness; gates tell of their own."""
+        self.crossed_in_shadow: Callable[[str, str], None] = lambda _limit, _step: None
+        """The same of each that would have been."""
         self._lines = LineBudget(say)
         self._thread = WorkThread("ledger", self._broken)
         self._path = state.path() or ""
@@ -119,6 +126,8 @@ class Ledger:
     def close(self) -> None:
         """Write what is new, and end; takes LAST_SECONDS and those of the hooks at most."""
         self._write(len(self._touched))
+        for report in self._held or ():  # the file was not read yet: what only adds to it need not wait for that
+            self._take_shadow(report)
         for part in (self._keeping, self._together):
             if part is not None:
                 part.close()
@@ -144,8 +153,12 @@ class Ledger:
                 self._together.did(deed)
         for measure in report.measures:
             self._said.news(measure, now)  # it has said so itself
+            if measure.shadow:
+                self._would_follow(measure)
+                continue
             self._is_slowed(measure, now)
             self._follows(measure, now, ours=True)
+        self._take_shadow(report)
         self._recall(report.recalled, now)
 
     def tick(self) -> None:
@@ -219,6 +232,10 @@ class Ledger:
         known = [one.to_dict() for one in newest]
         return sorted([*known, *self._recent], key=itemgetter("id"), reverse=True)[:most]
 
+    def shadow(self) -> list[Shadowed]:
+        """Return what would have been decided if nothing were in shadow, as far as this process has been told."""
+        return list(self._shadow)
+
     def status(self) -> dict[str, Any]:
         """Return the parts of the status document that are the ledger's."""
         return {
@@ -264,6 +281,21 @@ class Ledger:
             incident = self._touched.pop(number)
             if self._keeping is not None:
                 self._keeping.incident(number, incident.to_dict())
+
+    # -- what is in shadow ---------------------------------------------------------------------------
+
+    def _take_shadow(self, report: Report) -> None:
+        for one in report.shadow:
+            self._shadowed(evolve(one, source=prefix_of(one.source, *self._incidents.prefixes)))
+
+    def _shadowed(self, one: Shadowed) -> None:
+        kept = self._shadow.add(one)
+        if self._keeping is not None:
+            self._keeping.shadow(kept)
+
+    def _would_follow(self, measure: Measure) -> None:
+        step = measure.hardness.value
+        self._shadowed(Shadowed(f"limit {measure.limit}", "", step, measure.key, measure.since, measure.since))
 
     # -- bans ----------------------------------------------------------------------------------------
 
@@ -360,10 +392,14 @@ class Ledger:
         for measure in heard.measures:
             if self._said.news(measure, now):
                 self._lines.say(ordered(measure, now), now)
-                self.crossed(measure.limit, measure.hardness.value)
+                (self.crossed_in_shadow if measure.shadow else self.crossed)(measure.limit, measure.hardness.value)
+                if measure.shadow:
+                    self._would_follow(measure)
+            if measure.shadow:
+                continue
             self._is_slowed(measure, now)
             self._follows(measure, now, ours=False)
-        others = tuple(one for one in heard.measures if one.hardness is not Hardness.BAN)
+        others = tuple(one for one in heard.measures if one.hardness is not Hardness.BAN and not one.shadow)
         for key in heard.lifted:
             self._bans.end(key)
             self._slowed.lift(key)

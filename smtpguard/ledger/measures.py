@@ -28,10 +28,13 @@ class Measure:
     """For DELAY: how long each command waits."""
     count: int = 0
     """How much had been counted."""
+    shadow: bool = False
+    """It is only told of, and stands against nobody."""
 
     def as_row(self) -> list[Any]:
         """Return what JSON can carry."""
-        return [self.hardness.value, self.key, self.until, self.limit, self.since, self.seconds, self.count]
+        row = [self.hardness.value, self.key, self.until, self.limit, self.since, self.seconds, self.count]
+        return [*row, True] if self.shadow else row
 
     @staticmethod
     def from_row(row: list[Any]) -> Measure:

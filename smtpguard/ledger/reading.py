@@ -19,8 +19,8 @@ from attrs import frozen
 from .incident import Incident
 from .measures import Hardness, Measure
 
-SCHEMA: Final = 1
-"""PRAGMA user_version."""
+SCHEMA: Final = 2
+"""PRAGMA user_version; 2 has the table `shadow` beside those of 1."""
 APPLICATION: Final = 0x534D5450
 """PRAGMA application_id: the file is ours ("SMTP")."""
 BUSY_SECONDS: Final = 2.0
@@ -79,7 +79,7 @@ def _read_only(path: str, alone: bool) -> sqlite3.Connection:
     how = "immutable=1&mode=ro" if alone else "mode=ro"
     file = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", BUSY_SECONDS, uri=True, isolation_level=None)
     try:
-        ours = pragma(file, "application_id") == APPLICATION and pragma(file, "user_version") == SCHEMA
+        ours = pragma(file, "application_id") == APPLICATION and 1 <= pragma(file, "user_version") <= SCHEMA
     except sqlite3.Error:
         file.close()
         raise

@@ -13,11 +13,14 @@ from attrs import Factory, frozen
 
 from .deeds import Deed
 from .measures import Measure
+from .shadowed import Shadowed
 
 REPORT_SECONDS: Final = 1.0
 """Between reports; deeds go at once where a limit needs them (smtpguard.ledger.gate)."""
 DEEDS_A_REPORT: Final = 100
 """More go with the next one: a message between processes has a length."""
+SHADOW_A_REPORT: Final = 60
+"""About 30 kB; more go with the next one."""
 HELD_SHOWN: Final = 100
 """Clients that a report names as slowed or sent away, the hardest and newest measures; about 15 kB."""
 LIVE_SESSIONS: Final = 100
@@ -71,6 +74,8 @@ class Report:
     """For how many sessions there are descriptors here, if that is known."""
     recalled: tuple[Measure, ...] = ()
     """Bans that stand here, told to an office that has asked for them (Orders.asked_by)."""
+    shadow: tuple[Shadowed, ...] = ()
+    """What would have been decided if nothing were in shadow, since the last report: SHADOW_A_REPORT at most."""
 
     def to_json(self) -> bytes:
         """Return the form that goes from process to process."""
@@ -80,6 +85,7 @@ class Report:
         held = [one.as_row() for one in self.held]
         about = [self.closed_because, self.lost, measures, self.relay_check, self.standing, held]
         about += [[one.as_row() for one in self.recalled], self.held_total, self.fits]
+        about.append([one.as_row() for one in self.shadow])
         row = [self.worker, deeds, self.counts, self.sessions, live, self.backends, *about]
         return json.dumps(row, separators=(",", ":")).encode("ascii")
 
@@ -87,7 +93,7 @@ class Report:
     def from_json(octets: bytes) -> Report:
         """Read it back; raises ValueError or TypeError on anything else."""
         worker, deeds, counts, sessions, live, backends, closed_because, lost, measures, *rest = json.loads(octets)
-        relay_check, standing, held, recalled, held_total, fits = rest
+        relay_check, standing, held, recalled, held_total, fits, shadow = rest
         return Report(
             worker,
             tuple(map(Deed.from_row, deeds)),
@@ -104,6 +110,7 @@ class Report:
             held_total,
             fits,
             tuple(map(Measure.from_row, recalled)),
+            tuple(map(Shadowed.from_row, shadow)),
         )
 
 

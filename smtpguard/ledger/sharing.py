@@ -75,13 +75,17 @@ class Tally:
         self._by: Rules | None = None
         self._counting: Counting | None = None
         self._standing = Standing()
+        self._shadow = Standing()
+        """What would stand; apart, so that it hides nothing that does."""
 
     def count(self, told: Told, now: float, until: float) -> list[Measure]:
         """Count deeds, and return what follows that did not follow before."""
         rules = self._rules()
         if self._counting is None or rules is not self._by:
             self._by, self._counting = rules, self._make(rules)
+            self._shadow = Standing()
         self._standing.expire(now)
+        self._shadow.expire(now)
         sums: dict[tuple[str, str], int] = {}
         for deed in told.deeds:
             key = deed.kind.value, deed.address
@@ -94,8 +98,11 @@ class Tally:
                 peer = Peer.parse(address)
             except ValueError:
                 continue
-            found += [one for one in self._counting.did(kind, peer, times, now) if self._standing.add(one)]
+            found += [one for one in self._counting.did(kind, peer, times, now) if self._is_news(one)]
         return found
+
+    def _is_news(self, measure: Measure) -> bool:
+        return (self._shadow if measure.shadow else self._standing).add(measure)
 
     def let_off(self, key: str) -> None:
         """Count a client anew whose ban was lifted."""
@@ -146,7 +153,8 @@ class InRedis:
                 self._tally.let_off(key)
             self._tell({key: ban for key, ban in told.bans.items() if key not in lifted}, now, until)
             found = self._tally.count(told, now, until)
-            self._tell({one.key: one for one in found if one.hardness is Hardness.BAN}, now, until)
+            bans_now = {one.key: one for one in found if one.hardness is Hardness.BAN and not one.shadow}
+            self._tell(bans_now, now, until)
         except (redis.RedisError, OSError) as error:
             # The text is of the library or the server, and may be long.
             raise Away(f"{type(error).__name__}: {str(error)[:200]}") from None
@@ -249,6 +257,7 @@ def ban_of(row: bytes, key: str, now: float) -> Measure | None:
         ban = Measure.from_row(json.loads(row))
         right = (
             ban.hardness is Hardness.BAN
+            and not ban.shadow
             and ban.key == key
             and _is_key(key)
             and _LIMIT.fullmatch(ban.limit) is not None

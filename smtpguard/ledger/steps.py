@@ -46,19 +46,32 @@ def _begun(measure: Measure, counted: str, what: str, now: float) -> Line:
         until = datetime.fromtimestamp(measure.until, UTC).isoformat(timespec="milliseconds")
     fields = {"count": measure.count, "what": what, "until": until}
     text = f"{counted}, {follows(measure, now)}"
-    return _line(syslog.LOG_NOTICE, measure.limit, measure.key, "begun", measure.hardness, text, fields)
+    # Another word for what only would have begun: share/fail2ban looks for this one.
+    state = "in shadow" if measure.shadow else "begun"
+    return _line(syslog.LOG_NOTICE, measure.limit, measure.key, state, measure.hardness, text, fields)
 
 
 def follows(measure: Measure, now: float) -> str:
-    """Return what is done."""
+    """Return what is done, or would be."""
     left = measure.until - now
     time = span(round(left / MINUTE) * MINUTE if left > 10 * MINUTE else round(left))
+    if measure.shadow:
+        return _would_follow(measure, time if left > 0 else "")
     match measure.hardness:
         case Hardness.DELAY:
             return f"each command waits {span(measure.seconds)}"
         case Hardness.BAN:
             return f"banned for {time}"
     return f"sent away for {time}" if measure.until > now else "no more are let in"
+
+
+def _would_follow(measure: Measure, time: str) -> str:
+    match measure.hardness:
+        case Hardness.DELAY:
+            return f"each command would have waited {span(measure.seconds)}"
+        case Hardness.BAN:
+            return f"would have been banned for {time}"
+    return f"would have been sent away for {time}" if time else "no more would have been let in"
 
 
 def ended(measure: Measure, count: int) -> Line:
@@ -69,11 +82,15 @@ def ended(measure: Measure, count: int) -> Line:
     return _line(syslog.LOG_INFO, measure.limit, measure.key, "ended", measure.hardness, text, fields)
 
 
-def crowded(limit: str, key: str, count: int, seconds: float) -> Line:
+def crowded(limit: str, key: str, count: int, seconds: float, shadow: bool = False) -> Line:
     """Return the line for a client that goes on having too many sessions at once."""
-    away = many(count, "more connection was", "more connections were")
-    text, fields = f"{away} turned away in {span(seconds)}", {"turned_away": count}
-    return _line(syslog.LOG_INFO, limit, key, "goes on", Hardness.CLOSE, text, fields)
+    if shadow:
+        more = many(count, "more connection", "more connections")
+        text, state = f"{more} would have been turned away in {span(seconds)}", "in shadow"
+    else:
+        away = many(count, "more connection was", "more connections were")
+        text, state = f"{away} turned away in {span(seconds)}", "goes on"
+    return _line(syslog.LOG_INFO, limit, key, state, Hardness.CLOSE, text, {"turned_away": count})
 
 
 def let_off(count: int) -> Line:
@@ -93,11 +110,11 @@ class Said:
     """Which steps the log has been told of, where two may come to the same: a process, and who counts for all."""
 
     def __init__(self) -> None:
-        self._until: dict[tuple[str, Hardness], float] = {}
+        self._until: dict[tuple[str, Hardness, bool], float] = {}
 
     def news(self, measure: Measure, now: float) -> bool:
         """True if a step is to be told of; from then on it is known until it ends."""
-        key = measure.key, measure.hardness
+        key = measure.key, measure.hardness, measure.shadow
         known = self._until.pop(key, 0.0)
         self._until[key] = max(known, measure.until)
         if len(self._until) > STEPS:

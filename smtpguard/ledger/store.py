@@ -20,6 +20,8 @@ from attrs import Factory, frozen
 from .incident import Incident
 from .measures import Measure
 from .reading import APPLICATION, BUSY_SECONDS, SCHEMA, Kept, pragma, read, rows_of
+from .shadowed import Key, Shadowed
+from .sources import MANY
 
 WAL_OCTETS: Final = 1 << 20
 """Of the write-ahead log, beyond which it is folded into the file and cut."""
@@ -27,6 +29,8 @@ FULL: Final = 0.9
 """Of the octets that the file may have; from there on old incidents make room."""
 ROOM: Final = 0.1
 """Of the closed incidents, that make room at once."""
+SHADOW_ROWS: Final = 50_000
+"""Of what would have been refused, by hour, rule, verb and source; some 15 MB."""
 ASIDE: Final = 3
 """Damaged files that are kept; of more, the last one is replaced."""
 
@@ -43,6 +47,28 @@ CREATE TABLE incidents (
 );
 CREATE INDEX incidents_closed ON incidents (closed);
 """
+_SHADOW: Final = """
+CREATE TABLE shadow (
+    hour INTEGER NOT NULL, rule TEXT NOT NULL, verb TEXT NOT NULL, would TEXT NOT NULL, source TEXT NOT NULL,
+    first REAL NOT NULL, last REAL NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, shown TEXT NOT NULL,
+    PRIMARY KEY (hour, rule, verb, would, source)
+) WITHOUT ROWID;
+"""
+_ADD: Final = """
+INSERT INTO shadow VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    number = number + excluded.number, first = min(first, excluded.first), last = max(last, excluded.last),
+    name = CASE excluded.name WHEN '' THEN name ELSE excluded.name END
+"""
+_TOGETHER: Final = f"""
+INSERT INTO shadow
+SELECT hour, rule, verb, would, '{MANY}', min(first), max(last), sum(number), '', min(shown) FROM
+    (SELECT * FROM shadow WHERE source != '{MANY}' ORDER BY hour LIMIT ?)
+    GROUP BY hour, rule, verb, would
+ON CONFLICT DO UPDATE SET
+    number = number + excluded.number, first = min(first, excluded.first), last = max(last, excluded.last)
+"""
+"""Count the sources of the oldest rows together, so many of them."""
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -68,9 +94,11 @@ class Changes:
     """By their numbers, as Incident.to_dict makes them."""
     bans: dict[str, Measure | None] = Factory(dict)
     """By their keys; None is one that is over."""
+    shadow: dict[Key, Shadowed] = Factory(dict)
+    """What is to be added to what the file has."""
 
     def __bool__(self) -> bool:
-        return bool(self.incidents or self.bans)
+        return bool(self.incidents or self.bans or self.shadow)
 
 
 class Store:
@@ -116,6 +144,8 @@ class Store:
             if file is None:
                 raise Unusable("it is not open")
             self._make_room(file)
+            if changes.shadow:
+                self._make_room_for_shadow(file)
             rows = [_row(one) for one in changes.incidents.values()]
             bans = [_ban(one) for one in changes.bans.values() if one is not None]
             over = [(key,) for key, one in changes.bans.items() if one is None]
@@ -124,6 +154,7 @@ class Store:
                 file.executemany("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?)", rows)
                 file.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?)", bans)
                 file.executemany("DELETE FROM bans WHERE key = ?", over)
+                file.executemany(_ADD, map(_shadow, changes.shadow.values()))
 
     def close(self) -> None:
         """Close the file, with all that was written in it."""
@@ -142,8 +173,10 @@ class Store:
             # The id first, and not in the write-ahead log: from then on the file is known for ours.
             file.executescript(
                 f"PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={APPLICATION}; PRAGMA journal_mode=WAL; "
-                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;"
+                f"BEGIN IMMEDIATE; {_TABLES} {_SHADOW} PRAGMA user_version={SCHEMA}; COMMIT;"
             )
+        elif version == 1:
+            file.executescript(f"BEGIN IMMEDIATE; {_SHADOW} PRAGMA user_version={SCHEMA}; COMMIT;")
         elif version != SCHEMA:
             raise Unusable(f"it has form {version}, of a newer smtpguard; this one writes form {SCHEMA}")
         file.execute("PRAGMA synchronous=NORMAL")
@@ -186,9 +219,7 @@ class Store:
     def _make_room(self, file: sqlite3.Connection) -> None:
         """Delete the oldest closed incidents, where there are too many or too large ones."""
         (rows,) = file.execute("SELECT count(*) FROM incidents").fetchone()
-        used = pragma(file, "page_count") - pragma(file, "freelist_count")
-        full = used > FULL * pragma(file, "max_page_count")
-        too_many = max(rows - self._kept + 1, int(rows * ROOM) + 1 if full else 0)
+        too_many = max(rows - self._kept + 1, int(rows * ROOM) + 1 if _is_full(file) else 0)
         if too_many > 0 and rows:
             file.execute(
                 "DELETE FROM incidents WHERE id IN "
@@ -196,6 +227,26 @@ class Store:
                 (too_many,),
             )
             file.execute("PRAGMA incremental_vacuum").fetchall()
+
+    @staticmethod
+    def _make_room_for_shadow(file: sqlite3.Connection) -> None:
+        """Count the sources of the oldest hours together, where there are too many rows; or let the hours go."""
+        (rows,) = file.execute("SELECT count(*) FROM shadow").fetchone()
+        if rows < SHADOW_ROWS and not (rows and _is_full(file)):
+            return
+        most = int(rows * ROOM) + 1
+        with file:
+            file.execute("BEGIN IMMEDIATE")
+            file.execute(_TOGETHER, (most,))
+            file.execute(
+                "DELETE FROM shadow WHERE (hour, rule, verb, would, source) IN "
+                "(SELECT hour, rule, verb, would, source FROM shadow WHERE source != ? ORDER BY hour LIMIT ?)",
+                (MANY, most),
+            )
+            (left,) = file.execute("SELECT count(*) FROM shadow").fetchone()
+            if left >= min(rows, SHADOW_ROWS):  # they are counted together already
+                file.execute("DELETE FROM shadow WHERE hour <= (SELECT min(hour) FROM shadow)")
+        file.execute("PRAGMA incremental_vacuum").fetchall()
 
     # -- what is wrong -------------------------------------------------------------------------------
 
@@ -222,6 +273,11 @@ class Store:
         return f"it is {aside} now, and a new one is made"
 
 
+def _is_full(file: sqlite3.Connection) -> bool:
+    used: int = pragma(file, "page_count") - pragma(file, "freelist_count")
+    return used > FULL * pragma(file, "max_page_count")
+
+
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
     return isinstance(error, _Damaged) or code & 0xFF in _DAMAGED or str(error).startswith("no such table")
@@ -230,6 +286,10 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 def _row(one: dict[str, Any]) -> tuple[Any, ...]:
     body = json.dumps(one, separators=(",", ":"))
     return one["id"], one["key"], one["opened"], one["last"], one["closed"], body
+
+
+def _shadow(one: Shadowed) -> tuple[Any, ...]:
+    return *one.key, one.first, one.last, one.number, one.name, one.shown
 
 
 def _ban(ban: Measure) -> tuple[Any, ...]:

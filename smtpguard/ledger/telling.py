@@ -11,7 +11,7 @@ from typing import Final
 
 from ..journal.lines import printable, without_credentials
 from ..smtp.effects import Authenticated, Judged, Note, RecipientRefused, Refused, TooSlow
-from ..smtp.verbs import KNOWN_VERBS
+from ..smtp.verbs import DISCLOSING, KNOWN_VERBS, PROBES
 from ..smtp.verdict import Action
 from .deeds import Deed, Kind
 from .sources import prefix_of
@@ -29,7 +29,7 @@ UNKNOWN_VERB: Final = "UNKNOWN"
 def kind_of(note: Note) -> Kind | None:
     """Return what kind of deed a note tells of; None if of none."""
     if isinstance(note, Judged):
-        return Kind.PROBE
+        return None if is_shadow_only(note) else Kind.PROBE
     if isinstance(note, Refused):
         return Kind.MALFORMED
     if isinstance(note, RecipientRefused):
@@ -42,6 +42,17 @@ def kind_of(note: Note) -> Kind | None:
 def is_forwarded(note: Note) -> bool:
     """True for a command that discloses something and was allowed to."""
     return isinstance(note, Judged) and note.verdict.action in (Action.FORWARD, Action.STARTTLS)
+
+
+def is_shadow_only(note: Note) -> bool:
+    """True for a command of which nothing would be told but for a rule in shadow, so that it is no deed yet."""
+    return (
+        isinstance(note, Judged)
+        and note.verdict.would is not None
+        and is_forwarded(note)
+        and note.command.verb not in DISCLOSING
+        and note.command.verb not in PROBES
+    )
 
 
 def deed_of(note: Note, kind: Kind, address: str, when: float, session: str) -> Deed:

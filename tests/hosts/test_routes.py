@@ -31,7 +31,7 @@ def test_without_routes_nobody_is_served_and_the_log_says_what_to_do(
 ) -> None:
     """As long as they are missing: once they are there, it serves without a restart."""
     with guarding(net.mail, tmp_path, transparent(unrouted), timeouts={"connect": 0.5}) as guard:
-        for outsider in ("192.0.2.1", "2001:db8::1"):
+        for outsider in ("198.51.100.1", "2001:db8::1"):
             guard.wait_line(
                 rf"relay check: .* gave no clear answer: cannot connect: timed out, so the answers of \S+ to "
                 rf"{outsider} do not come back to this host \(see smtpguard-transparent up\).*; clients get 421 until"
