@@ -181,7 +181,7 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         _document(told)
     else:
-        click.secho(f"\n{told['number']:<3}{told['line']}", bold=True)
+        click.secho(f"\n{told['number']:<2} {told['line']}", bold=True)
         _rows(rows(told))
 
 

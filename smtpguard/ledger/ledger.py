@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import syslog
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -21,13 +21,14 @@ from ..config.incidents import IncidentSettings
 from ..config.state import State
 from ..journal.journal import Say
 from ..journal.lines import Line
-from . import lifting, sayings
+from . import lifting, sayings, shadowed
 from .bans import Bans
 from .hook import Hook
 from .incident import Incident
 from .incidents import Event, Incidents
 from .keeping import InLoop, Keeping
 from .measures import Hardness, Measure
+from .ordering import Ordering, messages
 from .reading import RECENT, Kept
 from .reports import Orders, Report
 from .shadow_book import ShadowBook
@@ -48,10 +49,6 @@ WRITTEN_A_TICK: Final = 100
 HELD: Final = 100
 HELD_SECONDS: Final = 5.0
 """Reports wait at the start until the file has been read, so many for so long."""
-ORDERED: Final = 200
-"""Measures in one message to the processes that serve, about 25 kB: a message between processes has a length."""
-LET_OFF: Final = 1000
-"""Keys of which it is remembered that they were let off; a process that has not heard of it may still tell of a ban."""
 SLOWED: Final = 10_000
 """Clients that are slowed or sent away, who are known so that it can be said whether one was let off; some 5 MB."""
 LAST_SECONDS: Final = 3.0
@@ -79,7 +76,7 @@ class Ledger:
         `partner` counts for several processes or guards; without one each process that serves counts by itself.
         """
         self._clock = clock
-        self._pass_on = order
+        self._ordering = Ordering(order)
         self._in_loop = in_loop
         self._say = say
         self._bans = Bans()
@@ -88,8 +85,8 @@ class Ledger:
         self._incidents = Incidents(incidents.quiet, self._changed, prefixes)
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)  # closed; the oldest one first
         self._touched: dict[int, Incident] = {}  # not yet written
-        self._let_off: dict[str, float] = {}  # when, by keys
-        self._opened = 0
+        self.opened = 0
+        """How many incidents were opened since the service began."""
         self._said = Said()
         self.crossed: Callable[[str, str], None] = lambda _limit, _step: None
         """Told of each step that was decided for all: the limit, and the hardness; gates tell of their own."""
@@ -154,9 +151,8 @@ class Ledger:
         for measure in report.measures:
             self._said.news(measure, now)  # it has said so itself
             if measure.shadow:
-                self._would_follow(measure)
+                self._shadowed(shadowed.of(measure))
                 continue
-            self._is_slowed(measure, now)
             self._follows(measure, now, ours=True)
         self._take_shadow(report)
         self._recall(report.recalled, now)
@@ -200,16 +196,10 @@ class Ledger:
         if self._together is not None:
             for key in every:
                 self._together.ban(key, None)
-        for orders in _orders((), every):
-            self._order(orders)
+        self._ordering.order(self._clock(), lifted=every)
         for line in lifting.lines(wanted, bans, others):
             self._say(line, syslog.LOG_NOTICE)
         return gone
-
-    @property
-    def opened(self) -> int:
-        """How many incidents were opened since the service began."""
-        return self._opened
 
     # -- what is asked -------------------------------------------------------------------------------
 
@@ -224,7 +214,7 @@ class Ledger:
 
     def standing(self) -> list[Orders]:
         """Return what a process that begins to serve has to know."""
-        return list(_orders(tuple(self._bans)))
+        return list(messages(tuple(self._bans)))
 
     def incidents(self, most: int = SHOWN) -> list[dict[str, Any]]:
         """Return incidents, the newest first."""
@@ -265,7 +255,7 @@ class Ledger:
         if event is Event.WENT_ON:
             return
         if event is Event.OPENED:
-            self._opened += 1
+            self.opened += 1
             self._write_line(sayings.opened(incident))
         else:
             self._recent.append(incident.to_dict())
@@ -293,16 +283,14 @@ class Ledger:
         if self._keeping is not None:
             self._keeping.shadow(kept)
 
-    def _would_follow(self, measure: Measure) -> None:
-        step = measure.hardness.value
-        self._shadowed(Shadowed(f"limit {measure.limit}", "", step, measure.key, measure.since, measure.since))
-
     # -- bans ----------------------------------------------------------------------------------------
 
     def _follows(self, measure: Measure, now: float, ours: bool) -> None:
         """Do what a measure means; `ours` was decided by a process of this service."""
         self._incidents.measured(measure, now)
         if measure.hardness is not Hardness.BAN:
+            if measure.until > now:
+                self._slowed.add(measure)
             return
         gone = self._bans.add(measure, now)
         if gone is None:
@@ -314,13 +302,13 @@ class Ledger:
             self._keeping.tick(now)  # at once, whatever may become of this process
         if ours and self._together is not None:
             self._together.ban(measure.key, measure)
-        self._order(Orders((measure,)))
+        self._ordering.order(now, (measure,))
 
     def _recall(self, bans: Sequence[Measure], now: float) -> None:
         """Take bans that stand with a process, and are no news there: a ledger before this one had them kept."""
         news = []
         for ban in bans:
-            if ban.since <= self._let_off.get(ban.key, float("-inf")):  # told before it heard of that
+            if self._ordering.was_let_off(ban):
                 continue
             gone = self._bans.add(ban, now)
             if gone is None:
@@ -330,21 +318,7 @@ class Ledger:
             if self._keeping is not None:
                 self._keeping.ban(ban.key, ban)
             news.append(ban)
-        for orders in _orders(news):
-            self._order(orders)
-
-    def _order(self, orders: Orders) -> None:
-        now = self._clock()
-        for key in orders.lifted:
-            self._let_off.pop(key, None)
-            self._let_off[key] = now
-            if len(self._let_off) > LET_OFF:
-                del self._let_off[next(iter(self._let_off))]
-        self._pass_on(orders)
-
-    def _is_slowed(self, measure: Measure, now: float) -> None:
-        if measure.hardness is not Hardness.BAN and measure.until > now:
-            self._slowed.add(measure)
+        self._ordering.order(now, news)
 
     def _ended(self, key: str) -> None:
         if self._keeping is not None:
@@ -374,8 +348,7 @@ class Ledger:
             for one in self._recent:
                 if one["id"] not in has and self._keeping is not None:
                     self._keeping.incident(one["id"], one)
-            for orders in _orders(restored):
-                self._order(orders)
+            self._ordering.order(now, restored)
         self._release()
 
     def _release(self) -> None:
@@ -394,10 +367,9 @@ class Ledger:
                 self._lines.say(ordered(measure, now), now)
                 (self.crossed_in_shadow if measure.shadow else self.crossed)(measure.limit, measure.hardness.value)
                 if measure.shadow:
-                    self._would_follow(measure)
+                    self._shadowed(shadowed.of(measure))
             if measure.shadow:
                 continue
-            self._is_slowed(measure, now)
             self._follows(measure, now, ours=False)
         others = tuple(one for one in heard.measures if one.hardness is not Hardness.BAN and not one.shadow)
         for key in heard.lifted:
@@ -406,8 +378,7 @@ class Ledger:
             self._ended(key)
         if heard.lifted:
             self._incidents.lifted(heard.lifted, [one.key for one in self._bans])
-        for orders in _orders(others, heard.lifted):
-            self._order(orders)
+        self._ordering.order(now, others, heard.lifted)
 
     def _broken(self, error: Exception) -> None:
         self._from_thread(f"ledger: internal fault: {type(error).__name__}: {error}")
@@ -425,11 +396,3 @@ class Ledger:
         self._hook_settings, self._hook = wanted, None
         if wanted is not None:
             self._hook = Hook(self._from_thread, wanted.command, wanted.webhook, wanted.timeout)
-
-
-def _orders(measures: Sequence[Measure], lifted: Sequence[str] = ()) -> Iterator[Orders]:
-    """Yield messages that are not too long."""
-    for start in range(0, len(lifted), ORDERED):
-        yield Orders(lifted=tuple(lifted[start : start + ORDERED]))
-    for start in range(0, len(measures), ORDERED):
-        yield Orders(tuple(measures[start : start + ORDERED]))

@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from ..smtp.verdict import Verdict
+from .measures import Measure
 
 HOUR: Final = 3600.0
 """Seconds: what is alike within one is kept as one row."""
@@ -79,3 +80,8 @@ def outcome(would: Verdict) -> str:
     if would.outcome == "closed" or would.reply is None:
         return would.outcome
     return str(would.reply)
+
+
+def of(measure: Measure) -> Shadowed:
+    """Return what a limit in shadow would have done."""
+    return Shadowed(f"limit {measure.limit}", "", measure.hardness.value, measure.key, measure.since, measure.since)

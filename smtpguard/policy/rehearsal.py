@@ -70,7 +70,7 @@ class Rehearsal:
         self.dialogue = Dialogue(self._judge, closing or Closing("localhost"), terms, facts)
         self.dialogue.count_by = 1
         self.dialogue.watched = True
-        self._heard = b""  # of what the client said, what is in no turn yet
+        self._heard = bytearray()  # of what the client said, what is in no turn yet; may come line by line
         self._turn: Making | None = None
         self._next = What.COMMAND
         self._done: list[Turn] = []
@@ -252,7 +252,8 @@ class Rehearsal:
         return self._cut(self._heard.find(b"\n") + 1 or len(self._heard))
 
     def _cut(self, octets: int) -> bytes:
-        cut, self._heard = self._heard[:octets], self._heard[octets:]
+        cut = bytes(self._heard[:octets])
+        del self._heard[:octets]
         return cut
 
 

@@ -91,7 +91,7 @@ class Making:
         self.asked: Verdict | None = None
         self.verdict: Verdict | None = None
         self.chunk = 0
-        self.forwarded = b""
+        self.forwarded = bytearray()  # of a message, line by line
         self.replies = b""
         self.own = False
         self.answered = False
@@ -103,6 +103,6 @@ class Making:
     def made(self, number: int) -> Turn:
         line = b"" if self.what is What.CONTENT else self.octets.partition(b"\n")[0].removesuffix(b"\r")
         return Turn(
-            number, line, self.octets, self.what, self.verdict, self.forwarded, self.replies, self.own,
+            number, line, self.octets, self.what, self.verdict, bytes(self.forwarded), self.replies, self.own,
             tuple(self.notes), self.closed, self.delay, self.secured, self.asked,
         )  # fmt: skip

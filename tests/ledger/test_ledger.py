@@ -18,6 +18,7 @@ from attrs import evolve
 from smtpguard.config.incidents import IncidentSettings
 from smtpguard.ledger import keeping, ledger, together
 from smtpguard.ledger.measures import Hardness, Measure
+from smtpguard.ledger.ordering import ORDERED
 from smtpguard.ledger.reports import Orders, Report
 from smtpguard.ledger.together import Away, Heard, Told
 from tests.ledger.support import NOW, Stage, auth, ban, rcpt, vrfy, wiz
@@ -127,7 +128,7 @@ def test_bans_that_processes_hold_are_taken_over_and_are_no_news(stages: list[St
     """By a ledger that has begun anew: they are told to all, once, and no incident begins with them."""
     stage = Stage()
     stages.append(stage)
-    bans = tuple(ban(f"10.0.{number // 250}.{1 + number % 250}") for number in range(ledger.ORDERED + 5))
+    bans = tuple(ban(f"10.0.{number // 250}.{1 + number % 250}") for number in range(ORDERED + 5))
     for worker in range(3):
         stage.ledger.told(Report(worker, recalled=bans))
     assert [one for orders in stage.orders for one in orders.measures] == list(bans)
