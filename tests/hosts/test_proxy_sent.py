@@ -72,7 +72,7 @@ def test_postfix_logs_and_judges_the_client(
     shown = {"endpoint": endpoint(at, postfix.port), "identity": identity, "profile": "postfix"}
     with guarding(net.guard, tmp_path, shown) as guard:
         # A stock Postfix puts off mail to elsewhere (454), and that is an answer too.
-        guard.wait_line(r"refuses to relay mail from 192\.0\.2\.1: 454 4\.7\.1 .*Relay access denied")
+        guard.wait_line(r"refuses to relay mail from 198\.51\.100\.1: 454 4\.7\.1 .*Relay access denied")
         for family in (V4, V6):
             sender, since = f"{identity}-{family}-{at.count(':')}@b.example", postfix.mark()
             with net.outsider.talk(GUARD[family], guard.ports[family]) as client:
@@ -136,7 +136,7 @@ def test_opensmtpd_takes_the_client_from_version_2(net: Net, tmp_path: Path) -> 
     with on(net.guard, ProxiedOpenSmtpd()) as server:
         shown = {"endpoint": endpoint("127.0.0.1", server.port), "identity": "proxy-v2", "profile": "opensmtpd"}
         with guarding(net.guard, tmp_path, shown) as guard:
-            guard.wait_line(r"refuses to relay mail from 192\.0\.2\.1: 550 Invalid recipient")
+            guard.wait_line(r"refuses to relay mail from 198\.51\.100\.1: 550 Invalid recipient")
             for family, host in ((V4, net.outsider), (V6, net.insider)):
                 with host.talk(GUARD[family], guard.ports[family]) as client:
                     assert client.say("EHLO me.test").startswith("250-x.test Hello me.test")
