@@ -120,7 +120,10 @@ def _one_of(*keys: str) -> Schema:
 
 
 _TOGETHER: Final[dict[str, Schema]] = {
-    "RuleModel": {"anyOf": [{"required": ["action"]}, {"required": ["reply"]}]},
+    "RuleModel": {
+        "anyOf": [{"required": ["action"]}, {"required": ["reply"]}],
+        "not": {"required": ["action", "reply"], "properties": {"action": {"const": "forward"}}},
+    },
     "StepModel": _one_of("delay", "close", "ban"),
     "Hook": _one_of("command", "webhook"),
     "LimitModel": {
@@ -201,6 +204,7 @@ def _of_the_policy(made: Schema) -> None:
     keys["privacy_options"]["items"] = {"enum": [*privacy.OPTIONS, *privacy.NO_EFFECT]}
     rules = sections["RuleSetModel"]["properties"]["rules"]
     rules["minItems"] = 1
+    sections["RuleModel"]["properties"]["reply"]["pattern"] = "^[245][0-9]{2} [ -~]+$"
     keys["rulesets"]["additionalProperties"]["anyOf"].insert(0, rules)
     for key, value in sections["RelayModel"]["properties"].items():
         if value.get("type") == "array":

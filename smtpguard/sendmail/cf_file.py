@@ -64,10 +64,19 @@ class Cf:
         found = self.options.get(name.lower())
         return found[-1] if found else None
 
+    def all_of(self, name: str) -> list[Said]:
+        """Return all values of an option whose values add up; sendmail takes the beginning of its name for it."""
+        whole = name.lower()
+        given = [said for key, values in self.options.items() if whole.startswith(key) for said in values]
+        return sorted(given, key=lambda said: said.line)
+
 
 _OPTION: Final = re.compile(r"O\s+([A-Za-z0-9_.]+)\s*=\s*(.*)", re.DOTALL)
+_BY_LETTER: Final = re.compile(r"O([pLO])(.*)", re.DOTALL)
+_LETTERS: Final = {"p": "privacyoptions", "L": "loglevel", "O": "daemonportoptions"}
+"""Options as files from before sendmail 8.7 have them, which every later one reads, too."""
 _NAMED: Final = re.compile(r"\{([^}]*)\}\s*(.*)", re.DOTALL)
-_SET: Final = re.compile(r"S\s*([A-Za-z0-9_]+)")
+_SET: Final = re.compile(r"S\s*([A-Za-z0-9_]+)(?:\s*=\s*(\d+))?")
 _COMMENT: Final = re.compile(r"(?<![$\\])#.*", re.DOTALL)
 
 
@@ -81,6 +90,7 @@ def parse(octets: bytes, name: str) -> Cf:
     """Take the content of a file apart."""
     cf = Cf(name)
     current, comment = "", ""
+    numbered: dict[str, str] = {}
     for number, text in _logical(octets.decode("latin-1")):
         if text.startswith("#"):
             comment = text
@@ -95,13 +105,17 @@ def parse(octets: bytes, name: str) -> Cf:
         match line[0]:
             case "O" if found := _OPTION.fullmatch(line):
                 cf.options.setdefault(found[1].lower(), []).append(Said(found[2].strip(), number, name))
+            case "O" if found := _BY_LETTER.fullmatch(line):
+                cf.options.setdefault(_LETTERS[found[1]], []).append(Said(found[2].strip(), number, name))
             case "C" | "F" | "D" if rest:
                 _take_named(cf, line[0], rest, number)
             case "K" if rest:
                 of, _, what = rest.partition(" ")
                 cf.maps[of] = Said(what.strip(), number, name)
             case "S" if found := _SET.match(line):
-                current = found[1]
+                current = numbered.get(found[1], found[1])
+                if found[2]:
+                    numbered[found[2]] = current
                 cf.first_line.setdefault(current, number)
                 cf.rule_sets.setdefault(current, [])
             case "R" if current:

@@ -5,10 +5,12 @@ Contract: reads the files of classes w and R and the access map; what is no doma
 
 from __future__ import annotations
 
+from errno import EFBIG
 from pathlib import Path
 from typing import Final
 
 from ..config import relay_files
+from ..config.plain_files import octets_of
 from ..policy.relaying import parse_domain
 from .cf_file import Said
 from .prefixes import block_of
@@ -36,7 +38,7 @@ def relayed(sources: Sources, remarks: Remarks) -> dict[str, str]:
             address = block_of(said.text)
         except ValueError:
             continue  # told with the networks
-        if address is None:
+        if address is None or said.text.startswith("["):
             _take(found, said, remarks, below=not sources.relay_hosts_only)
     if sources.access is not None:
         domains, faults = relay_files.read_access(sources.access)
@@ -82,12 +84,16 @@ def class_r(sources: Sources) -> list[Said]:
     return words[:BIG_CLASS]
 
 
-def words_of(path: Path) -> list[Said]:
-    """Return the words of a class's file; `#` begins a comment.  Raises OSError."""
-    with open(path, "rb") as file:
-        text = file.read(relay_files.FILE_OCTETS).decode("latin-1")
-    return [
-        Said(word, number, str(path))
-        for number, line in enumerate(text.split("\n"), 1)
-        for word in line.partition("#")[0].split()
-    ]
+def words_of(path: Path, *, first: bool = False) -> list[Said]:
+    """Return the words of a class's file; `#` begins a comment.  Raises OSError.
+
+    So it is read with the format `%[^\\#]` of classes w and R.  Without one (`first`) sendmail takes the first word of
+    each line that does not begin with `#`.
+    """
+    octets = octets_of(path, relay_files.FILE_OCTETS)
+    if len(octets) > relay_files.FILE_OCTETS:
+        raise OSError(EFBIG, f"larger than {relay_files.FILE_OCTETS} octets", str(path))
+    lines = enumerate(octets.decode("latin-1").split("\n"), 1)
+    if first:
+        return [Said(line.split()[0], number, str(path)) for number, line in lines if line.strip() and line[:1] != "#"]
+    return [Said(word, number, str(path)) for number, line in lines for word in line.partition("#")[0].split()]

@@ -1,7 +1,9 @@
 """A policy as rule sets of sendmail's own.
 
 Contract: `exported` returns the text of an m4 fragment for the end of a sendmail.mc (sendmail 8.10 and later), before
-its MAILER lines, and what could not be said in it.  Nothing of the policy is left out in silence.
+its MAILER lines, and what could not be said in it.  Nothing of the policy is left out in silence, and nothing that is
+left out opens anything: a condition that sendmail cannot ask goes with its rule if the rule forwards, and alone if it
+refuses, so that it refuses more.
 
 What sendmail lets a rule set see decides what there is: the argument of VRFY, EXPN, ETRN, and of MAIL and RCPT the
 address; the client's address; whether AUTH and TLS were; the listener.  A greeting it does not show before MAIL.
@@ -10,7 +12,7 @@ address; the client's address; whether AUTH and TLS were; the listener.  A greet
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, field, frozen
@@ -43,13 +45,10 @@ _WITH_ARGUMENT: Final = frozenset({b"VRFY", b"EXPN", b"ETRN"})
 _BY_OTHER: Final = (b"VRFY", b"EXPN", b"ETRN")
 """Those that check_other decides about where they have no rule set of their own."""
 _ENHANCED: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= )")
-_UNSEEN: Final = {
-    "greeted": "privacy_options has needvrfyhelo, needexpnhelo and needmailhelo",
-    "esmtp": "",
-    "tls_name": "",
-    "auth_failed": "",
-}
-"""Conditions that no rule set of sendmail's can ask, with what there is in place of them."""
+_UNSEEN: Final = ("greeted", "esmtp", "tls_name", "auth_failed")
+"""Conditions that no rule set of sendmail's can ask."""
+_NEED_GREETING: Final = {b"VRFY": "needvrfyhelo", b"EXPN": "needexpnhelo", b"MAIL": "needmailhelo"}
+"""What sendmail has in place of a refusal before the greeting."""
 
 
 @frozen
@@ -77,7 +76,9 @@ class _Export:
     networks: dict[str, list[Block]]
     remarks: Remarks = field(factory=Remarks)
     maps: dict[tuple[str, ...], Map] = field(factory=dict)
-    """By what they are of: the words of a list, in order."""
+    """By what they are of: a kind, and the words of a list, in order."""
+    needed: list[str] = field(factory=list)
+    """PrivacyOptions in place of rules."""
 
     def run(self) -> Exported:
         sets: dict[str, list[str]] = {}
@@ -103,10 +104,17 @@ class _Export:
             if nearest(rule.shadow, rule_set.shadow, self.model.shadow):
                 self.remarks.tell(self.places.file, line, f"{what}: sendmail has no shadow", "the rule is left out")
                 continue
-            conditions = self._conditions(rule, verb, line, what)
-            action = self._action(rule, verb, line, what)
-            if conditions is None or action is None:
+            if rule.greeted is False and rule.action != "forward" and verb in _NEED_GREETING:
+                option = _NEED_GREETING[verb]
+                self.needed += [option] if option not in self.needed else []
+                self.remarks.tell(
+                    self.places.file, line, f"{what}: PrivacyOptions {option}", "for all clients, in sendmail's words"
+                )
                 continue
+            conditions = self._conditions(rule, verb, line, what)
+            if conditions is None:
+                continue
+            action = self._action(rule, verb, line, what)
             lines += [f"# {printable(self.places.file)}:{line} {what}", *fragment.rule(conditions, action)]
             if not conditions:
                 break  # what stands behind is never reached
@@ -119,24 +127,20 @@ class _Export:
         return by_verb.get(verb) or (by_verb.get(OTHER) if by_other else None)
 
     def _conditions(self, rule: RuleModel, verb: bytes, line: int, what: str) -> list[tuple[str, bool]] | None:
-        """Return look-ups and what must come of them; None if one cannot be said."""
-        unseen = [name for name in _UNSEEN if getattr(rule, name) is not None]
-        if rule.argument is not None and verb not in _WITH_ARGUMENT:
-            unseen.append("argument")  # sendmail has taken it apart
-        for name in unseen:
-            hint = _UNSEEN.get(name, "")
-            to_do = f"the rule is left out{'; ' + hint if hint else ''}"
-            self.remarks.tell(self.places.file, line, f"{what}: sendmail does not show its rule sets {name!r}", to_do)
-        if unseen:
-            return None
+        """Return look-ups and what must come of them; None if the rule goes with one that cannot be said."""
+        forwards = rule.action == "forward"
+        unsaid = [
+            f"sendmail does not show its rule sets {name!r}" for name in _UNSEEN if getattr(rule, name) is not None
+        ]
+        if rule.argument is not None and verb not in _WITH_ARGUMENT:  # sendmail has taken it apart
+            unsaid.append("sendmail does not show its rule sets 'argument'")
         found = list[tuple[str, bool]]()
         for words, wanted in ((rule.from_, True), (rule.from_not, False)):
             if words:
                 try:
                     found.append((fragment.look_up(self._network(words), "$&{client_addr}"), wanted))
                 except ValueError as error:
-                    self.remarks.tell(self.places.file, line, f"{what}: {error}", "the rule is left out")
-                    return None
+                    unsaid.append(str(error))
         if rule.listener is not None:
             names = tuple(rule.listener)
             pattern = patterns.of_words(names)
@@ -148,17 +152,18 @@ class _Export:
             found.append((fragment.look_up(self._any(), "$&{tls_version}"), rule.tls))
         if rule.authenticated is not None:
             found.append((fragment.look_up(self._any(), "$&{auth_type}"), rule.authenticated))
-        if rule.argument is not None:
+        if rule.argument is not None and verb in _WITH_ARGUMENT:
             globs = patterns.of_globs(rule.argument)
             if globs is None:
-                self.remarks.tell(
-                    self.places.file, line, f"{what}: argument: a pattern with [...]", "the rule is left out"
-                )
-                return None
-            found.append((fragment.look_up(self._map(tuple(rule.argument), "argument", globs), "$1"), True))
-        return found
+                unsaid.append("argument: a pattern with [...]")
+            else:
+                found.append((fragment.look_up(self._map(tuple(rule.argument), "argument", globs), "$1"), True))
+        for one in unsaid:
+            to_do = "the rule is left out" if forwards else "the rule refuses without that condition, and so more"
+            self.remarks.tell(self.places.file, line, f"{what}: {one}", to_do)
+        return None if unsaid and forwards else found
 
-    def _action(self, rule: RuleModel, verb: bytes, line: int, what: str) -> str | None:
+    def _action(self, rule: RuleModel, verb: bytes, line: int, what: str) -> str:
         if rule.delay:
             self.remarks.tell(self.places.file, line, f"{what}: delay", "sendmail answers at once")
         if rule.action == "forward":
@@ -184,7 +189,7 @@ class _Export:
     # -- maps ----------------------------------------------------------------
 
     def _network(self, words: Sequence[str]) -> Map:
-        key = tuple(words)
+        key = "network", *words
         if key in self.maps:
             return self.maps[key]
         blocks: list[Block] = []
@@ -217,20 +222,18 @@ class _Export:
         """Return the lines of `define` and the like."""
         model, lines = self.model, list[str]()
         where = self._line("privacy_options")
+        options = [] if model.shadow else model.privacy_options
         if model.privacy_options and model.shadow:
             self.remarks.tell(self.places.file, where, "privacy_options: sendmail has no shadow", "left out")
-        elif model.privacy_options:
+        if options or self.needed:
             lines += [
                 "dnl # It replaces what is set above; keep what your own line has besides.",
-                f"define(`confPRIVACY_FLAGS', `{','.join(model.privacy_options)}')dnl",
+                f"define(`confPRIVACY_FLAGS', `{','.join(dict.fromkeys((*options, *self.needed)))}')dnl",
             ]
-            if model.replies != "sendmail" and set(model.privacy_options) - set(NO_EFFECT):
-                self.remarks.tell(
-                    self.places.file,
-                    where,
-                    f"privacy_options: under `replies: {model.replies}`",
-                    "sendmail's own words",
-                )
+        if options and model.replies != "sendmail" and set(options) - set(NO_EFFECT):
+            self.remarks.tell(
+                self.places.file, where, f"privacy_options: under `replies: {model.replies}`", "sendmail's own words"
+            )
         if model.auth.require_tls:
             if nearest(model.auth.shadow, model.shadow):
                 self.remarks.tell(self.places.file, self._line("auth"), "auth: sendmail has no shadow", "left out")
@@ -239,9 +242,11 @@ class _Export:
                 self.remarks.tell(
                     self.places.file, self._line("auth"), "auth: in place of 538", "sendmail hides AUTH and says 503"
                 )
-        return lines + list(self._relayed())
+        self._tell_relayed()
+        return lines
 
-    def _relayed(self) -> Iterator[str]:
+    def _tell_relayed(self) -> None:
+        """Tell how to relay: RELAY_DOMAIN would also let clients relay whose names are in such a domain."""
         given = self.model.relay_domains
         if given is None:
             return
@@ -249,21 +254,18 @@ class _Export:
         if nearest(given.shadow, self.model.shadow):
             self.remarks.tell(self.places.file, line, "relay_domains: sendmail has no shadow", "left out")
             return
-        domains = set(given.domains)
-        for domain in sorted(domains):
-            if not domain.startswith((".", "[")) and f".{domain}" in domains:
-                yield f"RELAY_DOMAIN(`{domain}')dnl"
-            elif domain.removeprefix(".") not in domains or not domain.startswith("."):
-                self.remarks.tell(
-                    self.places.file,
-                    line,
-                    f"relay_domains: {domain}",
-                    "class R has a domain with all below it; see to it",
-                )
-        for path in given.files:
-            yield f"RELAY_DOMAIN_FILE(`{path}')dnl"
-        for path in (*given.local, *given.access):
-            self.remarks.tell(self.places.file, line, f"relay_domains: {path}", "it is sendmail's own already")
+        for domain in sorted({one.removeprefix(".") for one in given.domains}):
+            self.remarks.tell(
+                self.places.file,
+                line,
+                f"relay_domains: {domain}",
+                f"left out; unless it is in class w, write `To:{domain} RELAY` into the access map, which has all "
+                "below it, too",
+            )
+        for path in (*given.files, *given.local, *given.access):
+            self.remarks.tell(
+                self.places.file, line, f"relay_domains: {path}", "left out: it is sendmail's own already"
+            )
 
     def _tell_the_rest(self) -> None:
         """Tell what no rule set can do."""

@@ -38,7 +38,7 @@ class Map:
     def lines(self) -> list[str]:
         """Return its lines of the .cf."""
         found = [f"# {printable(self.about)}"]
-        names = [self.name] if len(self.parts) == 1 else [f"{self.name}_{n}" for n in range(1, len(self.parts) + 1)]
+        names = [self.name] if len(self.parts) == 1 else [f"part{n}_{self.name}" for n in range(1, len(self.parts) + 1)]
         for name, (of, pattern) in zip(names, self.parts, strict=True):
             found += [f"#= {of}"] if of else []
             found.append(f"K{name} regex -a{YES} {pattern}")

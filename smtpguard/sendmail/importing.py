@@ -7,7 +7,8 @@ with its place.  No file makes it raise anything but OSError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -19,13 +20,16 @@ from ..policy.networks import Block, Peer, parse_block
 from ..policy.reply_profiles import reply_for
 from . import client_map, domains, shapes
 from .cf_file import Cf, Said
-from .prefixes import block_of
+from .not_carried import tell_rest, verbatim
+from .prefixes import block_of, is_sure
 from .shapes import Judgement
 from .sources import Sources
+from .tokens import tokens
 from .told import Remarks
 
-REFUSED_VERBS: Final = ("VRFY", "EXPN", "ETRN", "HELP", "MAIL", "RCPT", "DATA")
-"""What sendmail says the refusal to of a client that check_relay rejects; the rest it answers as always."""
+REFUSED_VERBS: Final = ("VRFY", "EXPN", "ETRN", "HELP", "AUTH", "MAIL", "RCPT", "DATA")
+"""What sendmail says the refusal to of a client that check_relay rejects, STARTTLS and VERB aside, which give a client
+nothing; the rest it answers as always."""
 OURSELVES: Final = ("127.0.0.1/32", "::1/128")
 """sendmail relays for them whatever its files say ("originated locally")."""
 _SETS: Final = {
@@ -136,10 +140,11 @@ def imported(sources: Sources, remarks: Remarks) -> Imported:
                 sources.cf.file,
                 sources.cf.first_line[name],
                 f"rule set {name} is not carried over",
-                _verbatim(sources.cf, name),
+                verbatim(sources.cf, name),
             )
     found.domains = domains.relayed(sources, remarks)
-    _options(found)
+    found.require_tls = next((said for said in sources.cf.all_of("AuthOptions") if "p" in said.text), None)  # add up
+    tell_rest(sources.cf, remarks)
     return found
 
 
@@ -152,19 +157,27 @@ def _clients(found: Imported) -> None:
     origins = ["sendmail's own: this host"]
     outcomes: Mapping[str, list[Block]] = {}
     if path is not None:
-        entries = client_map.read_clients(path, remarks, _denied(found.sources.cf))
+        cf = found.sources.cf
+        entries = client_map.read_clients(path, remarks, _denied(cf), compressed=_compressed(cf))
         outcomes = client_map.by_outcome(entries)
         if outcomes.get(client_map.RELAY):
             relayed += outcomes[client_map.RELAY]
             origins.append(f"{path}:{_lines(one.line for one in entries if one.outcome == client_map.RELAY)}")
     passed = [block for outcome, blocks in outcomes.items() if outcome != client_map.RELAY for block in blocks]
     for said in domains.class_r(found.sources):
+        if said.text.startswith("["):
+            continue  # mail to an address
+        compressed = _compressed(found.sources.cf)
         try:
-            block = block_of(said.text)
+            block = block_of(said.text, compressed=compressed)
         except ValueError as error:
             remarks.tell(said.file, said.line, str(error), "left out")
             continue
-        if block is not None:
+        if block is not None and not is_sure(said.text, compressed=compressed):
+            remarks.tell(
+                said.file, said.line, f"{said.text} fits only some of {client_map.block_text(block)}", "left out"
+            )
+        elif block is not None:
             if any(_within(block, one) or _within(one, block) for one in passed):
                 remarks.tell(said.file, said.line, f"{said.text} is relayed, and in {path} refused", "see to it")
             relayed.append(block)
@@ -190,6 +203,14 @@ def _denied(cf: Cf) -> str:
     return (shapes.error_of(rule) if rule is not None else None) or client_map.DENIED
 
 
+def _compressed(cf: Cf) -> bool:
+    """True if rule sets see IPv6 addresses with `::`."""
+    said = cf.option("UseCompressedIPv6Addresses")
+    return said is not None and said.text[:1].lower() in ("t", "y", "")
+
+
+WORDS_TO_COMMENT: Final = "%[^#]"
+"""The format of the files of classes w and R, as it is without its backslash: all words up to a `#`."""
 _SHOWN_LINES: Final = 6
 
 
@@ -200,38 +221,40 @@ def _lines(numbers: Iterable[int]) -> str:
 
 def _class_files(cf: Cf, classes: dict[str, list[str]], remarks: Remarks) -> None:
     """Read the files of classes, but those that are known by name."""
+    unknown: set[str] = set()
     for name, files in cf.class_files.items():
         for said in files:
             words = said.text.split()
             while words and words[0].startswith("-"):
                 words.pop(0)
-            path = Path(words[0]) if words else None
-            if path is not None and path.is_absolute() and path.is_file():
+            path, form = Path(words[0]) if words else None, " ".join(words[1:])
+            if path is not None and path.is_absolute() and path.is_file() and form in ("", WORDS_TO_COMMENT):
                 try:
-                    classes.setdefault(name, []).extend(one.text for one in domains.words_of(path)[: domains.BIG_CLASS])
+                    found = domains.words_of(path, first=not form)[: domains.BIG_CLASS]
+                    classes.setdefault(name, []).extend(one.text for one in found)
                     continue
                 except OSError as error:
-                    remarks.tell(cf.file, said.line, f"class {name}: {error.strerror}", "as if it were empty")
-            elif name not in ("w", "R", "t"):
-                classes.pop(name, None)  # what is not known in full is not known
+                    remarks.tell(cf.file, said.line, f"class {name}: {error.strerror}", "it counts as not known")
+            if name not in ("w", "R", "t"):
+                unknown.add(name)  # what is not known in full is not known
+    for name in unknown:
+        classes.pop(name, None)
 
 
 # -- rules ----------------------------------------------------------------------------
 
 
 def _privacy(found: Imported) -> None:
-    said = found.sources.cf.option("PrivacyOptions")
-    if said is None:
-        return
-    found.privacy_origin = f"{said.file}:{said.line} PrivacyOptions"
-    for word in said.text.replace(",", " ").split():
-        option = word.lower()
-        if option in privacy.NO_EFFECT:
-            continue  # sendmail goes on doing it
-        if option not in privacy.OPTIONS:
-            found.remarks.tell(said.file, said.line, f"PrivacyOptions: {word} is not known", "left out")
-        elif option != "public" and option not in found.privacy:
-            found.privacy.append(option)
+    for said in found.sources.cf.all_of("PrivacyOptions"):  # which add up
+        found.privacy_origin = f"{said.file}:{said.line} PrivacyOptions"
+        for word in re.findall(r"[A-Za-z0-9]+", said.text):  # whatever stands between them
+            option = word.lower()
+            if option in privacy.NO_EFFECT:
+                continue  # sendmail goes on doing it
+            if option not in privacy.OPTIONS:
+                found.remarks.tell(said.file, said.line, f"PrivacyOptions: {word} is not known", "left out")
+            elif option != "public" and option not in found.privacy:
+                found.privacy.append(option)
 
 
 def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[str]]) -> None:
@@ -243,10 +266,12 @@ def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[
         remarks.tell(cf.file, line, f"{name} is never asked under these PrivacyOptions", "left out")
         return
     try:
+        if _compressed(cf):
+            _without_v6(cf, name, classes)
         rules = shapes.understood(cf, name, classes)
     except shapes.Unknown as unknown:
         remarks.tell(
-            cf.file, unknown.line, f"{name} is not carried over: {unknown.why}: `{unknown.text}`", _verbatim(cf, name)
+            cf.file, unknown.line, f"{name} is not carried over: {unknown.why}: `{unknown.text}`", verbatim(cf, name)
         )
         if verb in _WITH_ARGUMENT:
             # What was closed to some must not become open to all.  Mail goes on: the rules are sendmail's still.
@@ -262,7 +287,7 @@ def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[
             rule.reply is not None and rule.reply[0] == "2" and verb in ("MAIL", "RCPT", "DATA")
         ):
             remarks.tell(
-                cf.file, rule.line, f"{name} is not carried over: no policy has such a rule", _verbatim(cf, name)
+                cf.file, rule.line, f"{name} is not carried over: no policy has such a rule", verbatim(cf, name)
             )
             return
         kept.append(evolve(rule, not_blocks=None) if rule.not_blocks == () else rule)
@@ -270,57 +295,9 @@ def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[
     found.origins[verb] = f"{cf.file}:{line} {name}"
 
 
-_SHOWN_RULES: Final = 12
-
-
-def _verbatim(cf: Cf, name: str) -> str:
-    lines = [rule.text for rule in cf.rule_sets[name]]
-    more = " ..." if len(lines) > _SHOWN_RULES else ""
-    return "write it by hand; it is " + " / ".join(f"`{one}`" for one in lines[:_SHOWN_RULES]) + more
-
-
-# -- the rest -------------------------------------------------------------------------
-
-
-_TOLD: Final = {
-    "SmtpGreetingMessage": "the server's banner is passed on; see `banner`",
-    "BadRcptThrottle": "sendmail goes on doing it; see `limits` with `count: recipients`",
-    "ConnectionRateThrottle": "it counts all clients together, and behind a guard all come at once; see `limits`",
-    "MaxDaemonChildren": "see `limits.sessions` in the settings",
-    "MaxMessageSize": "sendmail goes on doing it, and says so in its EHLO reply",
-    "MaxRecipientsPerMessage": "sendmail goes on doing it",
-    "MaxNOOPCommands": "see `budgets`",
-}
-_STOCK: Final = {
-    "badrcptthrottle": "0",
-    "maxdaemonchildren": "0",
-    "connectionratethrottle": "0",
-    "maxmessagesize": "0",
-    "maxrecipientspermessage": "0",
-}
-
-
-def _options(found: Imported) -> None:
-    cf, remarks = found.sources.cf, found.remarks
-    said = cf.option("AuthOptions")
-    if said is not None and "p" in said.text:
-        found.require_tls = said
-    for name, to_do in _TOLD.items():
-        said = cf.option(name)
-        if said is not None and said.text and said.text != _STOCK.get(name.lower()):
-            remarks.tell(said.file, said.line, f"{name}={said.text}", to_do)
-    for said in cf.options.get("daemonportoptions", []):
-        modifiers = next(
-            (part.partition("=")[2].strip() for part in said.text.split(",") if part.strip()[:1].upper() == "M"), ""
-        )
-        for letter, what in _MODIFIERS.items():
-            if letter in modifiers:
-                remarks.tell(said.file, said.line, f"DaemonPortOptions {said.text}: {letter}", what)
-
-
-_MODIFIERS: Final = {
-    "a": "AUTH is asked for on this port: a rule for MAIL with `listener` and `authenticated: false`",
-    "E": "ETRN is off on this port: a rule for ETRN with `listener`",
-    "s": "TLS from the first octet: a listener of its own (docs/tls.md)",
-    "f": "FQDN is asked for: sendmail goes on doing it",
-}
+def _without_v6(cf: Cf, name: str, classes: Mapping[str, Sequence[str]]) -> None:
+    """Raise Unknown for rules that look at IPv6 addresses piece by piece, which go otherwise where they are short."""
+    for rule in cf.rule_sets[name]:
+        named = [one[2:].strip("{}") for one in tokens(rule.left) if one[:2] in ("$=", "$~")]
+        if "ipv6" in " ".join((rule.left, *(word for one in named for word in classes.get(one, ())))).lower():
+            raise shapes.Unknown(rule.line, rule.text, "IPv6 addresses under UseCompressedIPv6Addresses")

@@ -17,11 +17,15 @@ _V4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}\.?")
 _LOOKS_V4: Final = re.compile(r"[\d.]+(/\d+)?")
 
 
-def block_of(text: str) -> Block | None:
-    """Read a key without its tag."""
+def block_of(text: str, *, compressed: bool = False) -> Block | None:
+    """Read a key without its tag; `compressed` says that UseCompressedIPv6Addresses is on."""
     text = text.removeprefix("[").removesuffix("]")
     if text.lower().startswith("ipv6:"):
+        if compressed and "::" in text[5:]:
+            return _compressed_v6(text[5:])
         return _v6(text[5:])
+    if text.lower() == "ipv6":  # what is left of every address when all of its groups are cut off
+        return parse_block("::/0")
     if "/" in text and _LOOKS_V4.fullmatch(text):
         raise ValueError(f"{text} has a length, which sendmail's maps do not know: write its first numbers, as 192.168")
     if not _LOOKS_V4.fullmatch(text):
@@ -33,6 +37,26 @@ def block_of(text: str) -> Block | None:
         raise ValueError(f"{text} fits no address: write numbers from 0 to 255, without leading zeros")
     padded = ".".join([*numbers, *["0"] * (4 - len(numbers))])
     return parse_block(padded + (f"/{8 * len(numbers)}" if len(numbers) < 4 else ""))
+
+
+def is_sure(text: str, *, compressed: bool = False) -> bool:
+    """True if a key that `block_of` reads fits every client of its block; False if only some, so that it opens less.
+
+    In brackets it is the name of a client that DNS has no name for.  And what has a 0 among its groups is written
+    otherwise where sendmail compresses addresses.
+    """
+    groups = text.lower().removeprefix("ipv6:").split(":")
+    return not text.startswith("[") and not (compressed and len(groups) > 1 and "0" in groups and "" not in groups)
+
+
+def _compressed_v6(text: str) -> Block:
+    try:
+        address = IPv6Address(text)
+    except (AddressValueError, ValueError):
+        raise ValueError(f"IPv6:{text} fits no address: write its first groups, as IPv6:2001:db8") from None
+    if str(address) != text.lower():
+        raise ValueError(f"IPv6:{text} fits no address as sendmail writes them: write IPv6:{address}")
+    return parse_block(str(address))
 
 
 def _v6(text: str) -> Block:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,7 @@ OPTION_OF: Final = {
 }
 """What a .mc calls the options of a .cf."""
 _DEFINE: Final = re.compile(r"define\(\s*`?(\w+)'?\s*,\s*`?([^')]*)'?\s*\)")
+_M4_COMMENT: Final = re.compile(r"\bdnl\b.*")
 _CALL: Final = re.compile(r"\b(FEATURE|RELAY_DOMAIN|LOCAL_DOMAIN|DAEMON_OPTIONS)\(\s*`?([^'),]*)'?([^)]*)\)")
 _SECTION: Final = re.compile(r"^(LOCAL_RULESETS|LOCAL_CONFIG)\b")
 _OPENING: Final = ("promiscuous_relay", "relay_entire_domain", "relay_based_on_MX", "relay_local_from")
@@ -80,6 +82,8 @@ def gathered(
     sources.access = _file(access) or _of_map(parsed if cf else sources.cf, remarks)
     sources.relay_domains = _file(relay_domains) or _of_class(sources.cf, "R", remarks)
     sources.local_host_names = _file(local_host_names) or _of_class(sources.cf, "w", remarks)
+    parsing = sources.cf.rule_sets.get("ParseRecipient", [])
+    sources.relay_hosts_only |= any("@ $=R >" in rule.left for rule in parsing)  # FEATURE(`relay_hosts_only')
     for path in (sources.access, sources.relay_domains, sources.local_host_names):
         if path is not None:
             sources.read.append(str(path))
@@ -168,12 +172,18 @@ def _expanded(name: str, text: str, remarks: Remarks) -> bytes | None:
 
 def _with_places(cf: Cf, name: str, text: str) -> Cf:
     """Give options the lines of the .mc that they are set in."""
-    for number, line in enumerate(text.split("\n"), 1):
-        for found in _DEFINE.finditer(line):
-            option = OPTION_OF.get(found[1], "").lower()
-            if option in cf.options:
-                cf.options[option] = [Said(one.text, number, name) for one in cf.options[option]]
+    for number, found in _calls(_DEFINE, text):
+        option = OPTION_OF.get(found[1], "").lower()
+        if option in cf.options:
+            cf.options[option] = [Said(one.text, number, name) for one in cf.options[option]]
     return cf
+
+
+def _calls(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield what is found of a macro's calls, which may go over lines, each with its line; what dnl hides is none."""
+    bare = _M4_COMMENT.sub("", text)
+    for found in pattern.finditer(bare):
+        yield bare.count("\n", 0, found.start()) + 1, found
 
 
 def _read_as_text(name: str, text: str) -> Cf:
@@ -188,44 +198,35 @@ def _read_as_text(name: str, text: str) -> Cf:
         elif above and not line.startswith("dnl"):
             kept[number - 1] = line.removeprefix("<|").removesuffix("dnl")
     cf = cf_file.parse("\n".join(kept).encode("latin-1", "replace"), name)
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.lstrip().startswith("dnl"):
-            continue
-        for found in _DEFINE.finditer(line):
-            if found[1] in OPTION_OF:
-                cf.options[OPTION_OF[found[1]].lower()] = [Said(found[2].strip(), number, name)]
-        for found in _CALL.finditer(line):
-            words = [Said(word, number, name) for word in found[2].split()]
-            if found[1] == "RELAY_DOMAIN":
-                cf.classes.setdefault("R", []).extend(words)
-            elif found[1] == "LOCAL_DOMAIN":
-                cf.classes.setdefault("w", []).extend(words)
-            elif found[1] == "DAEMON_OPTIONS":
-                cf.options.setdefault("daemonportoptions", []).append(
-                    Said(found[2] + found[3].rstrip("'"), number, name)
-                )
-            elif words and words[0].text == "access_db":
-                cf.maps["access"] = Said("hash /etc/mail/access", number, name)
+    for number, found in _calls(_DEFINE, text):
+        if found[1] in OPTION_OF:
+            cf.options[OPTION_OF[found[1]].lower()] = [Said(" ".join(found[2].split()), number, name)]
+    for number, found in _calls(_CALL, text):
+        words = [Said(word, number, name) for word in found[2].split()]
+        if found[1] == "RELAY_DOMAIN":
+            cf.classes.setdefault("R", []).extend(words)
+        elif found[1] == "LOCAL_DOMAIN":
+            cf.classes.setdefault("w", []).extend(words)
+        elif found[1] == "DAEMON_OPTIONS":
+            cf.options.setdefault("daemonportoptions", []).append(Said(found[2] + found[3].rstrip("'"), number, name))
+        elif words and words[0].text == "access_db":
+            given = re.search(r"/[^\s'`]+(?='?\s*$)", found[3])
+            cf.maps["access"] = Said(f"hash {given[0] if given else '/etc/mail/access'}", number, name)
     return cf
 
 
 def _tell_features(sources: Sources, name: str, text: str, remarks: Remarks) -> None:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.lstrip().startswith("dnl"):
+    for number, found in _calls(_CALL, text):
+        if found[1] != "FEATURE":
             continue
-        for found in _CALL.finditer(line):
-            if found[1] != "FEATURE":
-                continue
-            if found[2] == "relay_hosts_only":
-                sources.relay_hosts_only = True
-            elif found[2] == "promiscuous_relay":
-                remarks.tell(name, number, "FEATURE(`promiscuous_relay') makes an OPEN RELAY", "not carried over")
-            elif found[2] in _OPENING:
-                remarks.tell(name, number, f"FEATURE(`{found[2]}') relays by what DNS says", "not carried over")
-            elif found[2] in ("ratecontrol", "conncontrol", "greet_pause", "dnsbl", "enhdnsbl", "delay_checks"):
-                remarks.tell(
-                    name, number, f"FEATURE(`{found[2]}')", _FEATURES.get(found[2], "sendmail goes on doing it")
-                )
+        if found[2] == "relay_hosts_only":
+            sources.relay_hosts_only = True
+        elif found[2] == "promiscuous_relay":
+            remarks.tell(name, number, "FEATURE(`promiscuous_relay') makes an OPEN RELAY", "not carried over")
+        elif found[2] in _OPENING:
+            remarks.tell(name, number, f"FEATURE(`{found[2]}') relays by what DNS says", "not carried over")
+        elif found[2] in _FEATURES:
+            remarks.tell(name, number, f"FEATURE(`{found[2]}')", _FEATURES[found[2]])
 
 
 _FEATURES: Final = {

@@ -34,6 +34,7 @@ _WITH: Final = {
     "VRFY": "VRFY george",
     "EXPN": "EXPN all",
     "ETRN": "ETRN example.org",
+    "AUTH": "AUTH PLAIN",
     "MAIL": "MAIL FROM:<a@example.org>",
     "RCPT": "RCPT TO:<a@example.org>",
 }

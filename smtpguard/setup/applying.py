@@ -11,6 +11,10 @@ from collections.abc import Callable
 
 from ..config.faults import Faulty
 from ..lifecycle.configuration import gather
+from ..policy.decision import decide
+from ..policy.networks import Peer
+from ..smtp.answers import Closing
+from ..smtp.verdict import Action, Facts
 from . import manifest as manifests
 from .guard_files import SETTINGS
 from .machine import Machine
@@ -69,8 +73,7 @@ class Setup:
             except (Refused, Failed, Faulty, OSError, KeyboardInterrupt) as error:
                 said = str(error) or type(error).__name__
                 self._tell(f"failed, so everything is put back: {said}")
-                # What was changed within these seconds was changed by us.
-                self._undo(made, force=True)
+                undo(self._machine, self._services, made, self._tell, self._step, force=True, spare=True)
                 raise Failed(f"{said}\nEverything is as it was before.") from error
 
     def undo(self, force: bool) -> None:
@@ -118,6 +121,8 @@ class Setup:
     def _write(self, changes: tuple[Change, ...]) -> None:
         for change in changes:
             self._step(f"write {change.path}")
+            if self._machine.known(change.path) != change.known:
+                raise Failed(f"{change.path} was changed by somebody else while this ran.")
             self._machine.write(change.path, change.after, change.like)
             self._tell(f"wrote {change.path}")
 
@@ -125,6 +130,16 @@ class Setup:
         found = gather(str(self._machine.at(SETTINGS)), {})
         if found.faults:
             raise Faulty(found.faults, found.unread)
+
+    def _forwards(self, source: str) -> bool:
+        """True if sendmail is to answer a VRFY of this address."""
+        found = gather(str(self._machine.at(SETTINGS)), {})
+        if found.policy is None:
+            return False
+        line, facts = b"VRFY postmaster", Facts(greeted=True, esmtp=True)
+        listener = found.loaded.settings.listen[0].label if found.loaded is not None else ""
+        decision = decide(found.policy.policy, Peer.parse(source), line, Closing("localhost"), facts, listener)
+        return decision.verdict.action is Action.FORWARD
 
     def _switch(self, plan: Plan) -> None:
         with Gap(self._machine, 25) as gap:
@@ -136,7 +151,7 @@ class Setup:
             wait_for_ports(self._machine, [(address, 25) for address in plan.listen], "the guard")
         self._tell(f"sendmail restarted, guard started; port 25 had no listener for {gap.seconds:.1f} s")
         self._step("see whether it works")
-        verify(list(plan.listen), plan.wishes.identity == "transparent", self._tell)
+        verify(list(plan.listen), plan.wishes.identity == "transparent", self._forwards, self._tell)
 
     def _undo(self, made: Manifest, force: bool) -> None:
         undo(self._machine, self._services, made, self._tell, self._step, force)
@@ -153,6 +168,8 @@ class Setup:
 
     def _again(self, there: Manifest, wishes: Wishes) -> None:
         self._same(there, wishes)
+        if wishes.policy != Wishes().policy:
+            self._tell("--policy changes nothing here: change what `policy` in the settings names and reload the guard")
         for one in there.files:
             now = self._machine.known(one.path)
             if now is None or now.sha256 != one.after:

@@ -52,8 +52,13 @@ class Machine:
         self.is_image = self.root.resolve() != Path("/")
 
     def at(self, path: str) -> Path:
-        """Return where a path of the host is found."""
-        return self.root / path.lstrip("/")
+        """Return where a path of the host is found; raises Refused if a link leads out of the image."""
+        place = self.root / path.lstrip("/")
+        if self.is_image and not place.parent.resolve().is_relative_to(self.root.resolve()):
+            raise Refused(
+                f"{path}: a symbolic link on the way there leads out of {self.root}, to this host's own files."
+            )
+        return place
 
     # -- files ------------------------------------------------------------------------------------------------
 

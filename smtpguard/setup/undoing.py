@@ -2,7 +2,8 @@
 
 Contract: afterwards every file that was there is as it was, octet for octet, and what setup made is gone; but a file of
 the guard's own that somebody has changed since is left.  What of the mail server's was changed since is not
-overwritten, unless forced: Refused then, before anything is done.  May be interrupted and called again at any point.
+overwritten, unless forced: Refused then, before anything is done; or it is left, if asked for (`spare`).  May be
+interrupted and called again at any point.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Step = Callable[[str], None]
 Tell = Callable[[str], None]
 
 
-def undo(machine: Machine, services: Services, made: Manifest, tell: Tell, step: Step, force: bool) -> None:
+def undo(
+    machine: Machine, services: Services, made: Manifest, tell: Tell, step: Step, force: bool, spare: bool = False
+) -> None:
     """Do it."""
     if not force and (changed := list(_changed(machine, made.files))):
         told = "\n".join(line for one in changed for line in _told(machine, one))
@@ -37,8 +40,12 @@ def undo(machine: Machine, services: Services, made: Manifest, tell: Tell, step:
     step("say that it is being taken back")
     if not untouched:
         made.to(Phase.UNDOING, machine)
-    ours = [one for one in made.files if one.before is None or one.path.startswith("/etc/smtpguard/")]
-    theirs = [one for one in made.files if one not in ours]
+    left = list(_changed(machine, made.files)) if spare else []
+    for one in left:
+        tell(f"{one.path} was changed by somebody else, and is left as it is")
+    files = [one for one in made.files if one not in left]
+    ours = [one for one in files if one.before is None or one.path.startswith("/etc/smtpguard/")]
+    theirs = [one for one in files if one not in ours]
     for one in theirs:
         step(f"put {one.path} back")
         _put_back(machine, one)

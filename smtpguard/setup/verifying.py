@@ -2,7 +2,8 @@
 
 Contract: raises Failed with what was found instead; delivers no mail.  An outsider is an address that nobody has, from
 which this host connects to itself; that takes the routes of `identity: transparent`.  Where there are none, what
-outsiders get is not tried here: the guard itself has asked the mail server about relaying before it listened.
+outsiders get is not tried here: the guard itself has asked the mail server about relaying before it listened.  What
+a policy in shadow, or one that was imported, forwards is sendmail's to answer, and no failure.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _TRANSPARENT: Final = {4: (socket.IPPROTO_IP, 19), 6: (socket.IPPROTO_IPV6, 75)}
 """IP_TRANSPARENT and IPV6_TRANSPARENT of linux/in.h and linux/in6.h."""
 
 
-def verify(listen: list[str], transparent: bool, tell: Callable[[str], None]) -> None:
-    """Ask as this host itself, and as an outsider."""
+def verify(listen: list[str], transparent: bool, forwards: Callable[[str], bool], tell: Callable[[str], None]) -> None:
+    """Ask as this host itself, and as an outsider; `forwards` tells if the policy lets `VRFY` of an address pass."""
     for address in listen:
         family = 6 if ":" in address else 4
         here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
@@ -41,9 +42,13 @@ def verify(listen: list[str], transparent: bool, tell: Callable[[str], None]) ->
             _expect(say(""), ("220",), f"the banner for {outsider}")
             say("EHLO outsider.example")
             answer = say("VRFY postmaster")
-            # 250 and 251 tell who somebody is.
-            _expect(answer, ("252", "5"), f"VRFY postmaster from {outsider}")
-            tell(f"from {outsider}: VRFY postmaster: {answer}")
+            if forwards(outsider):
+                _expect(answer, ("2", "4", "5"), f"VRFY postmaster from {outsider}")
+                tell(f"from {outsider}: VRFY postmaster: {answer} (sendmail's: the policy, or its shadow, forwards it)")
+            else:
+                # 250 and 251 tell who somebody is.
+                _expect(answer, ("252", "5"), f"VRFY postmaster from {outsider}")
+                tell(f"from {outsider}: VRFY postmaster: {answer}")
             _expect(say("MAIL FROM:<>"), ("250",), f"MAIL from {outsider}")
             refused = say("RCPT TO:<smtpguard-check@example.com>")
             _expect(refused, ("4", "5"), f"RCPT to a foreign domain from {outsider}")

@@ -18,7 +18,7 @@ from smtpguard.config import network_files, policy_file
 from smtpguard.config.faults import Faulty
 from smtpguard.config.network_files.first_match import Entry, decided
 from smtpguard.config.network_files.postfix import DEPTH
-from smtpguard.config.network_files.reading import ERRORS, FILE_OCTETS, MOST_FILES, MOST_NETWORKS
+from smtpguard.config.network_files.reading import ERRORS, FILE_OCTETS, MOST_FILES, MOST_LISTS, MOST_NETWORKS
 from smtpguard.config.network_models import MOST_NAMED
 from smtpguard.config.policy_file import PolicyFile
 from smtpguard.policy.networks import Block, NetworkTable, Peer
@@ -317,6 +317,28 @@ def test_networks_octets_and_files_are_bounded(file: Path, tmp_path: Path) -> No
     (tmp_path / "inner").write_text("1.2.3.4\n")
     found = result(file, "postfix", f"{tmp_path}/inner\n" * MOST_FILES)[1]
     assert found == [f"{MOST_FILES}:1: not read: this is more than {MOST_FILES} files"]
+
+
+@pytest.mark.parametrize(
+    ("form", "last", "line"),
+    [
+        ("postfix", "v15 =\nmynetworks = $v0\n", "v{0} = {1}"),
+        ("exim", "hostlist v15 =\nhostlist relay_from_hosts = +v0\n", "hostlist v{0} = {1}"),
+    ],
+)
+def test_lists_that_name_lists_again_and_again_are_given_up(file: Path, form: str, last: str, line: str) -> None:
+    """Ten times each, fifteen deep: nobody would see the end of it."""
+    between, mark = (" ", "$") if form == "postfix" else (" : ", "+")
+    lines = [line.format(number, between.join([f"{mark}v{number + 1}"] * 10)) for number in range(15)]
+    found = result(file, form, "\n".join([*lines, last]))[1]
+    assert found[-1].endswith(f"not read from here on, after {MOST_LISTS} lists that are named")
+
+
+def test_a_map_of_values_that_are_not_known_is_no_list_of_clients_to_relay_for(file: Path) -> None:
+    """Class R has keys alone, in the same form."""
+    assert result(file, "sendmail", '10\t"550 5.7.1 not you"\n')[0] == []
+    assert result(file, "sendmail", "ClientRate:192.0.2.1\t5\n10\t5\n")[0] == []
+    assert result(file, "sendmail", "10 192.168\n")[0] == ["10.0.0.0/8", "192.168.0.0/16"]
 
 
 def test_exceptions_that_cut_a_network_into_too_many_are_refused(file: Path) -> None:

@@ -116,6 +116,19 @@ def test_a_failure_stands_at_its_line_and_says_what_came_instead() -> None:
     ]
 
 
+def test_a_line_that_cannot_be_said_fails_whatever_is_expected_of_it() -> None:
+    """Or a test would pass that tests nothing: behind the end of a session, and within the octets of a chunk."""
+    assert failures("QUIT: forward", "NOOP", "RSET: forward") == [
+        "2: 'NOOP': expected it to be said, got nothing: the session was over",
+        "3: 'RSET': expected forward, got nothing: the session was over",
+    ]
+    beginning = "its beginning read as octets of the BDAT before it"
+    assert failures("EHLO x", "BDAT 3", '"MAIL FROM:<a@b.example>": 500', "NOOP: forward") == [
+        f"3: 'MAIL FROM:<a@b.example>': expected 500, got {beginning}"
+    ]
+    assert not failures("EHLO x", "BDAT 5", "abc: 502", "NOOP: forward")
+
+
 @pytest.mark.parametrize(
     ("test", "faults"),
     [

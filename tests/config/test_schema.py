@@ -178,6 +178,8 @@ FAULTS_OF_FORM: Final = (
     "rulesets: {check_vrfy: [{action: reply, from: }]}",
     "rulesets: {check_vrfy: [{action: reply, from: []}]}",
     "rulesets: {check_vrfy: [{action: reply, delay: 241}]}",
+    "rulesets: {check_vrfy: [{reply: Cannot VRFY}]}",
+    "rulesets: {check_vrfy: [{action: forward, reply: 550 5.7.1 No}, {action: reply}]}",
     "bare_newline: normalise",
     "budgets: on",
     "budgets: {vrfi: 6}",

@@ -46,7 +46,7 @@ rulesets:
   check_etrn: [{from: upper, action: reply}, {from: "::1", reply: "458 4.3.0 Unable to queue"}]
   check_mail: [{from: 192.0.2.130, reply: "550 5.7.1 no mail from you"}]
   check_rcpt: [{from: "2001:db8::7", reply: "450 4.7.1 no recipients today"}]
-  check_data: [{from: 10.20.30.40, reply: "550 5.7.1 no data"}]
+  check_data: [{from: 10.20.30.40, reply: "550 5.7.1 no data, 100% %s %n; `x' <y>"}]
 """,
     "who has authenticated": """
 networks: {here: [127.0.0.0/8]}
@@ -161,6 +161,30 @@ def test_the_guard_with_imported_rule_sets_answers_as_the_sendmail_that_they_are
         assert not [one for one in told if "check_" in one]
         with guarded(host, tmp_path, plain, policy) as ports:
             assert_alike(host, server, ports, WITHOUT_AUTH)
+
+
+def test_what_sendmail_reads_otherwise_than_it_looks_is_imported_as_sendmail_reads_it(
+    host: Host, plain: RealSendmail, tmp_path: Path
+) -> None:
+    """Options that add up, the first word of each line of a class's file, and AUTH of those whom the map refuses."""
+    run = run_directory("otherwise")
+    access, friends = run / "access", run / "friends"
+    access.write_text("Connect:192.0.2.70\tREJECT\n", "ascii")
+    friends.write_text(
+        "10.20.30.40 192.0.2.130\n# 192.0.2.130\n#192.0.2.130\nIPv6:2001:db8:0:0:0:0:0:7 office\n", "ascii"
+    )
+    make_map(access)
+    more = (
+        f"FEATURE(`access_db', `hash {access}')dnl\nLOCAL_CONFIG\nO PrivacyOptions=noetrn\n"
+        f"O PrivacyOptions=noexpn;/needmailhelo\nF{{Friends}} {friends}\nLOCAL_RULESETS\nScheck_vrfy\n"
+        'R$*\t$: $&{client_addr}\nR$={Friends}\t$@ OK\nR$*\t$#error $@ 5.7.1 $: "550 not you"\n'
+    )
+    with host.inside(), RealSendmail(listen=EVERYWHERE, auth=True, extra_mc=more) as server:
+        policy, told = import_files(cf=server.configuration)
+        assert not [one for one in told if "check_" in one]
+        with guarded(host, tmp_path, plain, policy) as ports:
+            assert_alike(host, server, ports, SESSIONS)
+    shutil.rmtree(run)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,24 @@ def test_from_a_dry_run_to_mail_with_the_right_address_and_back(systemd: tuple[D
     assert debian.run("ip", "rule", "show", "preference", "123") == ""
 
 
+def test_a_policy_that_forwards_vrfy_is_no_failure(systemd: tuple[Debian, Host]) -> None:
+    """In shadow, or imported: sendmail tells an outsider who postmaster is, as the policy wants it."""
+    debian, _ = systemd
+    debian.sh("cp -a /etc/mail/aliases /root/aliases; echo 'postmaster: george' >>/etc/mail/aliases; newaliases")
+    known = "from 203.0.113.9: VRFY postmaster: 250 2.1.5 "
+    try:
+        assert known in setup(debian, "--apply", "--policy", "import")
+        assert "--policy changes nothing here" in setup(debian, "--apply", "--policy", "no-vrfy")
+        setup(debian, "--undo")
+        debian.sh(
+            "mkdir -p /etc/smtpguard; printf 'shadow: true\\nprivacy_options: [novrfy]\\n' >/etc/smtpguard/policy.yaml"
+        )
+        assert known in setup(debian, "--apply")
+        setup(debian, "--undo")
+    finally:
+        debian.sh("cp -a /root/aliases /etc/mail/aliases; newaliases; rm -rf /etc/smtpguard")
+
+
 def test_a_step_that_fails_has_everything_put_back(systemd: tuple[Debian, Host]) -> None:
     """A guard that does not start, here; its own words are told, and sendmail is at port 25 again."""
     debian, _ = systemd

@@ -144,6 +144,7 @@ class _Lists:
 
     def of_name(self, asked: Word, name: str, depth: int) -> list[Entry]:
         """Return the entries of a list of the file."""
+        self._reading.enter(asked)
         value = self._the_one(asked, name, self._lists.get(name, []), f"no `hostlist {name}` in this file")
         return self.of_value(value, depth) if value is not None else []
 

@@ -98,6 +98,7 @@ class _Patterns:
         match = _VARIABLE.fullmatch(word.text)
         name = match[1] or match[2] or match[3] if match is not None else ""
         if name in self._settings:
+            self._reading.enter(word)
             yield from self.of(self._settings[name], included, depth + 1)
             return
         instead = "`postconf -xh mynetworks` prints the value, name a file of that"

@@ -20,6 +20,8 @@ MOST_NETWORKS: Final = 250_000
 """Of one file, those that exclusions cut it into included; more take seconds at every reload."""
 MOST_FILES: Final = 64
 """Files read for one, itself included: those that it names."""
+MOST_LISTS: Final = 1000
+"""Lists, variables and macros that are looked up for one: one that is named ten times by each of ten others is many."""
 ERRORS: Final = 100
 """Errors before a file is given up: of one that is no such file, nobody wants to see every line."""
 
@@ -52,6 +54,7 @@ class Reading:
     errors: int = 0
     _files: int = 0
     _networks: int = 0
+    _lists: int = 0
 
     def fault(self, word: Word, text: str) -> None:
         """Take down an error; raises GivenUp if they are too many."""
@@ -62,6 +65,12 @@ class Reading:
 
     def warn(self, word: Word, text: str) -> None:
         self.faults.append(Fault(word.file, word.line, word.column, text, warning=True))
+
+    def enter(self, word: Word) -> None:
+        """Count a list that `word` names; raises GivenUp if they are too many."""
+        self._lists += 1
+        if self._lists > MOST_LISTS:
+            self._give_up(word, f"not read from here on, after {MOST_LISTS} lists that are named")
 
     def block(self, word: Word, text: str) -> Block | None:
         """Return the network that is written so, or None with the fault; raises GivenUp if they are too many."""

@@ -31,7 +31,8 @@ def entries(reading: Reading, path: str, _name: str) -> list[Entry]:
     """Return what the file lists; raises OSError."""
     lines = reading.lines(path)
     pairs = [_pair(line) for line in lines if line.text.strip() and not line.text.startswith("#")]
-    if any(_VALUE.fullmatch(value) for _, value in pairs):
+    # A map whose values are all of a kind that is not known must not be taken for a list of clients to relay for.
+    if any(_VALUE.fullmatch(value) or value.startswith('"') or _TAG.fullmatch(key.text) for key, value in pairs):
         return _of_map(reading, pairs)
     return _of_class(reading, lines)
 
