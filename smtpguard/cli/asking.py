@@ -19,9 +19,8 @@ import click
 
 from ..config.admin import ADMIN_FORMS, AdminPlace, parse_admin
 from ..config.settings import admin_named_in
+from .defaults import DEFAULT_SETTINGS
 
-DEFAULT_SETTINGS: Final = "/etc/smtpguard/smtpguard.yaml"
-"""Where the shipped unit has them."""
 ADMIN_EXAMPLE: Final = ADMIN_FORMS.partition(" ")[0]
 ANSWER_SECONDS: Final = 10.0
 """An answer is made in some milliseconds; a loop that is stuck for longer is what a person wants to know of."""

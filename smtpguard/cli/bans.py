@@ -15,7 +15,8 @@ from ..ledger.lifting import LIFTED
 from ..ledger.sources import written
 from ..ledger.words import many
 from . import kept, telling
-from .asking import DEFAULT_SETTINGS, NoAnswer, ask, place_of
+from .asking import NoAnswer, ask, place_of
+from .defaults import DEFAULT_SETTINGS
 from .showing import Shown, Table, step
 
 NOTHING = 1

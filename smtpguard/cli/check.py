@@ -13,17 +13,19 @@ from ..config.policy_file import PolicyFile
 from ..config.policy_tests import Outcome
 from ..ledger.words import many
 from ..smtp.profiles import Profile
+from .defaults import DEFAULT_POLICY, IF_NEITHER, settings_of_host
 from .statuses import status_of
 
 
 @click.command()
 @click.option("--config", metavar="FILE", help="Settings file; its policy is checked too.")
-@click.option("--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.")
+@click.option("--policy", metavar="FILE|NAME", help=f"A policy file or the name of a shipped policy.  {IF_NEITHER}")
 @click.option("--require-coverage", is_flag=True, help="A rule that no test reaches is a fault.")
 def check(config: str | None, policy: str | None, require_coverage: bool) -> int:
     """Check settings and policy, run the policy's own tests, and tell which rules none of them reaches."""
+    config = settings_of_host(config, policy)
     if config is None:
-        checked = policy_file.load(policy_file.find(policy or "internal-vrfy"))
+        checked = policy_file.load(policy_file.find(policy or DEFAULT_POLICY))
         outcome = checked.tested()
         _summary(checked, outcome, require_coverage)
         return _told(checked.warnings, [*outcome.failures, *_uncovered(checked, outcome, require_coverage)])
@@ -52,10 +54,10 @@ def _explain_profile(profile: Profile) -> None:
 
 def _summary(checked: PolicyFile, outcome: Outcome, strict: bool) -> None:
     tests = f"{outcome.passed} of {many(len(checked.tests), 'test')} passed"
-    unreached = outcome.unreached(checked.reachable)
-    line = f"{checked.path} (version {checked.version}): {many(checked.rules, 'rule')}, {tests}"
-    known = len(checked.reachable)
-    tested = bool(checked.tests and checked.reachable)
+    unreached = outcome.unreached(checked.rules)
+    line = f"{checked.path} (version {checked.version}): {many(len(checked.rules), 'rule')}, {tests}"
+    known = len(checked.rules)
+    tested = bool(checked.tests and checked.rules)
     if tested:
         line += f", {known - len(unreached)} of {many(known, 'rule')} reached by them"
     click.echo(printable(line))
@@ -71,7 +73,7 @@ def _summary(checked: PolicyFile, outcome: Outcome, strict: bool) -> None:
 
 def _uncovered(checked: PolicyFile, outcome: Outcome, strict: bool) -> list[Fault]:
     """Return a fault for each rule that no test reaches, if that is one."""
-    unreached = outcome.unreached(checked.reachable) if strict else []
+    unreached = outcome.unreached(checked.rules) if strict else []
     return [Fault(checked.path, rule.line, rule.column, f"no test reaches {rule.title}") for rule in unreached]
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -29,14 +29,16 @@ from ..smtp.terms import StartTls, Terms
 from ..smtp.verbs import DISCLOSING, PROBES
 from ..smtp.verdict import Action, Facts
 from . import typed
+from .defaults import DEFAULT_POLICY, IF_NEITHER, settings_of_host
 from .explained import WIDTH, Explained, ending, rows
+
+_PASSES: Final = frozenset({Action.FORWARD, Action.STARTTLS})
+"""Nothing is refused."""
 
 
 @click.command()
 @click.option("--config", metavar="FILE", help="Settings file: its policy, and what it says of the backend.")
-@click.option(
-    "--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.  [default: internal-vrfy]"
-)
+@click.option("--policy", metavar="FILE|NAME", help=f"A policy file or the name of a shipped policy.  {IF_NEITHER}")
 @click.option("--from", "source", required=True, metavar="ADDRESS", help="The client's address.")
 @click.option(
     "--listener", default="", help="Name of the listener that took the connection.  [default: with --config, the first]"
@@ -82,10 +84,11 @@ def explain(
     session = command == "-"
     terms = Terms(starttls=StartTls.OFFERED) if session else Terms()
     guarded: Settings | None = None
+    config = settings_of_host(config, policy)
     if config is not None:
         guarded = settings.load(config, {"policy": policy}).settings
         policy, terms = guarded.policy, guarded.terms
-    loaded = policy_file.load(policy_file.find(policy or "internal-vrfy"))
+    loaded = policy_file.load(policy_file.find(policy or DEFAULT_POLICY))
     if guarded is not None:
         at = guarded.listener(listener)
         if at is None:
@@ -197,7 +200,10 @@ def _document(told: dict[str, Any]) -> None:
 def _limits(policy: Policy, peer: Peer, decision: Decision) -> dict[str, str]:
     """Return the limits of the policy that such a line counts for, if there are any."""
     counted = _counted(decision)
-    touched = [one for one in policy.limits.all if one.counts in counted]
+    # Of what only a rule in shadow would refuse only limits in shadow take notice (smtpguard.ledger.telling).
+    would = decision.verdict.would
+    shadowed = counted | ({"probes"} if would is not None and would.action not in _PASSES else set())
+    touched = [one for one in policy.limits.all if one.counts in (shadowed if one.shadow else counted)]
     if not touched:
         return {}
     applying = policy.limits.applying(policy.networks.classify(peer))
@@ -209,7 +215,7 @@ def _counted(decision: Decision) -> frozenset[str]:
     line, action = decision.line, decision.verdict.action
     if isinstance(line, Malformed):
         return frozenset({"commands", "malformed"})
-    if action not in (Action.FORWARD, Action.STARTTLS) or line.verb in DISCLOSING | PROBES:
+    if action not in _PASSES or line.verb in DISCLOSING | PROBES:
         return frozenset({"commands", "probes"})
     # What the backend refuses of these is counted.
     refusable = {b"RCPT": {"recipients"}, b"AUTH": {"auth"}}.get(line.verb, set())
@@ -223,7 +229,7 @@ def _log_line(decision: Decision, client: Client, style: Style) -> str | None:
         what = answers.in_line(fault, line.octet, 1) if fault.ends_session else fault.value
         event = Refused(what, line.line, fault.ends_session, fault)
         return lines.refused(event, client, style).text
-    passes = decision.verdict.action in (Action.FORWARD, Action.STARTTLS)
+    passes = decision.verdict.action in _PASSES
     if passes and line.verb not in DISCLOSING | PROBES and decision.verdict.would is None:
         return None
     return lines.judged(Judged(line, decision.verdict), client, style).text

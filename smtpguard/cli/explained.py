@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ..journal import lines
 from ..journal.lines import Client, Line, Style, printable, without_credentials
-from ..ledger.telling import kind_of
+from ..ledger.deeds import Kind
+from ..ledger.telling import kind_of, would_be_probe
 from ..policy.limits import PARALLEL, Limit
 from ..policy.mailings import mailings
 from ..policy.networks import Peer
@@ -33,6 +34,7 @@ class Explained:
         self._style = style
         self._limits: tuple[Limit, ...] = policy.limits.applying(policy.networks.classify(peer))
         self._counts: dict[str, int] = {"connections": 1, PARALLEL: 1}
+        self._shadowed = 0  # probes but for what is in shadow, which only limits in shadow count
         self._turns: list[Turn] = []
 
     def turn(self, turn: Turn) -> dict[str, Any]:
@@ -40,7 +42,6 @@ class Explained:
         self._turns.append(turn)
         counted = self._count(turn)
         verdict = turn.verdict
-        replies = turn.replies.decode("ascii", "backslashreplace").split("\r\n")
         told: dict[str, Any] = {
             "number": turn.number,
             "line": _shown(turn),
@@ -49,14 +50,13 @@ class Explained:
             "rule": _rule(turn),
             "delay": turn.delay,
             "by": ("guard" if turn.own else "server") if turn.replies else "",
-            "reply": [printable(one.encode("ascii")) for one in replies if one],
+            "reply": [printable(one) for one in turn.replies.split(b"\r\n") if one],
             "log": [line.text for note in turn.notes if (line := log_line(note, self._client, self._style))],
-            "limits": {one.name: self._counts[one.counts] for one in self._limits if one.counts in counted},
+            "limits": {one.name: self._count_of(one) for one in self._limits if (one.counts, one.shadow) in counted},
             "closed": turn.closed,
         }
         if turn.forwarded and turn.forwarded != turn.octets:
-            private = turn.what is What.SASL
-            told["sent"] = _MASKED if private else printable(without_credentials(turn.forwarded))
+            told["sent"] = _MASKED if _is_private(turn) else printable(without_credentials(turn.forwarded))
         if verdict is not None and verdict.would is not None:
             told["would"] = f"{lines.would_have(verdict.would)} ({verdict.would.rule})"
         if turn.secured:
@@ -82,17 +82,26 @@ class Explained:
             "limits": [*self._moved()],
         }
 
-    def _count(self, turn: Turn) -> set[str]:
+    def _count(self, turn: Turn) -> set[tuple[str, bool]]:
+        """Count what a turn did; return what limits count of it, those that act and those in shadow."""
         kinds = [kind.value for note in turn.notes if (kind := kind_of(note)) is not None]
         if turn.what in (What.COMMAND, What.CHUNK):
-            kinds.append("commands")
+            kinds.append(Kind.COMMAND.value)
         for word in kinds:
             self._counts[word] = self._counts.get(word, 0) + 1
-        return set(kinds)
+        found = {(word, shadow) for word in kinds for shadow in (False, True)}
+        if any(map(would_be_probe, turn.notes)):
+            self._shadowed += 1
+            found.add((Kind.PROBE.value, True))
+        return found
+
+    def _count_of(self, limit: Limit) -> int:
+        shadowed = self._shadowed if limit.shadow and limit.counts == Kind.PROBE.value else 0
+        return self._counts.get(limit.counts, 0) + shadowed
 
     def _moved(self) -> Iterator[dict[str, Any]]:
         for limit in self._limits:
-            count = self._counts.get(limit.counts, 0)
+            count = self._count_of(limit)
             if count:
                 step = limit.step_for(count)
                 crossed = str(step) if step is not None else ""
@@ -160,13 +169,19 @@ def _shown(turn: Turn) -> str:
         return f"(a message of {len(turn.octets)} octets)"
     if turn.what is What.TUNNEL:
         return f"({len(turn.octets)} octets that nobody inspects)"
-    if turn.what is What.SASL or any(isinstance(note, Refused) and not note.octets for note in turn.notes):
-        return _MASKED  # it may be a password
+    if _is_private(turn):
+        return _MASKED
     line = printable(without_credentials(turn.line))
     if turn.what is What.CHUNK:
         _, newline, chunk = turn.octets.partition(b"\n")
         return f"{line} ({len(chunk)} octets)" if newline else line
     return line
+
+
+def _is_private(turn: Turn) -> bool:
+    """Say whether it may be a password."""
+    hidden = any(isinstance(note, Refused) and not note.octets for note in turn.notes)
+    return turn.what is What.SASL or turn.private or hidden
 
 
 def _happened(turn: Turn) -> str:

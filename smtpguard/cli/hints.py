@@ -26,6 +26,8 @@ def hint(error: click.UsageError, arguments: Iterable[str]) -> str:
     options = {name for parameter in command.params for name in parameter.opts}
     if isinstance(error, click.MissingParameter):
         return _missing(command.name or "", error)
+    if command.name == "setup" and isinstance(error, click.BadParameter) and _names(error, "server"):
+        return "setup knows sendmail; for other servers write the settings yourself: docs/deploy-others.md"
     # click has no type for an argument too many; those that nobody took are in the context.
     surplus = [*context.args] or [one for one in arguments if one.lower().endswith(_FILES)]
     if type(error) is not click.UsageError or "unexpected extra argument" not in error.message:
@@ -40,6 +42,10 @@ def hint(error: click.UsageError, arguments: Iterable[str]) -> str:
     return ""
 
 
+def _names(error: click.BadParameter, parameter: str) -> bool:
+    return error.param is not None and error.param.name == parameter
+
+
 def _missing(command: str, error: click.MissingParameter) -> str:
     name = error.param.name if error.param is not None else ""
     match command, name:
@@ -47,6 +53,8 @@ def _missing(command: str, error: click.MissingParameter) -> str:
             return "whose line is it? --from 203.0.113.9 is an outsider of the shipped policies, --from 10.1.2.3 is not"
         case "explain", "command":
             return 'name the line, in quotes: "VRFY root"'
+        case "setup", _:
+            return "smtpguard setup sendmail --dry-run shows what it would do, and changes nothing"
         case "audit", _:
             return "name the mail server: smtpguard audit mx.example.org"
     return ""

@@ -57,8 +57,11 @@ def import_sendmail(
 
 def _write(name: str, text: str) -> None:
     """Write a file that is not there yet; what an administrator has edited is never lost."""
-    with open(Path(name), "x", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(Path(name), "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise FileExistsError(error.errno, "File exists, and is not overwritten: name another one", name) from None
 
 
 def _faults(text: str, name: str) -> list[Fault]:

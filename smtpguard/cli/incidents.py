@@ -13,7 +13,8 @@ from ..config.faults import printable
 from ..ledger import words
 from ..ledger.sources import written
 from . import kept, spans, telling
-from .asking import DEFAULT_SETTINGS, NoAnswer, ask, place_of
+from .asking import NoAnswer, ask, place_of
+from .defaults import DEFAULT_SETTINGS
 from .showing import Shown, Table
 
 NOTHING: Final = 1

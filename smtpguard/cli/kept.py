@@ -21,10 +21,10 @@ from ..config.yaml_reader import read_file
 from ..ledger.bans import as_dict
 from ..ledger.incident import Incident
 from ..ledger.measures import Hardness, Measure
-from ..ledger.reading import rows_of
+from ..ledger.reading import Unwritten, rows_of
 from ..ledger.shadowed import Shadowed
 from ..ledger.sources import holds
-from .asking import DEFAULT_SETTINGS
+from .defaults import DEFAULT_SETTINGS
 
 DEFAULT_FILE: Final = f"/var/lib/smtpguard/{DEFAULT_NAME}"
 """In the StateDirectory of the shipped unit, where no file is named."""
@@ -115,6 +115,8 @@ def _rows(path: str, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any,
     try:
         with rows_of(path) as file:
             yield from file.execute(query, values)
+    except Unwritten:
+        return
     except sqlite3.Error as error:
         if not os.access(path, os.R_OK, effective_ids=True):  # SQLite has no words for why it cannot open a file
             raise Unreadable(f"{path}: {DENIED}") from None

@@ -25,6 +25,7 @@ from ..recordings.recorded import Unreadable
 from ..recordings.running import Run, Session, Side
 from ..smtp.terms import StartTls, Terms
 from . import replayed, telling
+from .defaults import DEFAULT_POLICY, IF_NEITHER, settings_of_host
 
 DIFFERENT: Final = 1
 """Exit status where the two policies differ."""
@@ -55,9 +56,7 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--config", metavar="FILE", help="Settings file: its policy, and what it says of the backend.")
-@click.option(
-    "--policy", metavar="FILE|NAME", help="A policy file or the name of a shipped policy.  [default: internal-vrfy]"
-)
+@click.option("--policy", metavar="FILE|NAME", help=f"A policy file or the name of a shipped policy.  {IF_NEITHER}")
 @click.option("--against", metavar="FILE|NAME", help="A second policy: tell where it differs from the first.")
 @click.option("--from", "source", callback=_address, metavar="ADDRESS", help="Whose sessions a transcript has.")
 @click.option(
@@ -92,6 +91,7 @@ def replay(
        1  with --against: they differ
       65  FILE is no recording that can be read
     """
+    config = settings_of_host(config, policy)
     guarded = None if config is None else _guarded(config, policy, listener)
     run = _run(guarded, policy, against, listener)
     try:
@@ -129,7 +129,7 @@ def _run(guarded: Settings | None, policy: str | None, against: str | None, list
             f"{loaded.path} (version {loaded.version})", loaded.policy, _settling(guarded, loaded.policy, listener)
         )
 
-    first = guarded.policy if guarded is not None else policy or "internal-vrfy"
+    first = guarded.policy if guarded is not None else policy or DEFAULT_POLICY
     return Run(side(first), None if against is None else side(against))
 
 

@@ -14,7 +14,8 @@ from ..config.faults import Faulty, printable
 from ..config.settings import load
 from ..ledger.shadowed import Shadowed
 from . import kept, spans
-from .asking import DEFAULT_SETTINGS, NoAnswer, ask, place_of
+from .asking import NoAnswer, ask, place_of
+from .defaults import DEFAULT_SETTINGS
 from .reported import Reported, blocks, conclusion, document, put_together
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Literal
 
@@ -34,6 +36,7 @@ Action = Literal["dry-run", "apply", "undo"]
 @click.option(
     "--policy", default="internal-vrfy", show_default=True, metavar="FILE|NAME", help="What becomes the policy."
 )
+@click.option("--shadow", is_flag=True, help="The policy only tells what it would refuse (`smtpguard report`).")
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="Where the guard listens; else where sendmail did.")
 @click.option("--port", type=click.IntRange(1, 65535), default=BEHIND, show_default=True, help="For sendmail, behind.")
 @click.option("--mail-dir", default="/etc/mail", show_default=True, metavar="DIR", help="Where sendmail.mc is.")
@@ -44,6 +47,7 @@ def setup(
     action: Action | None,
     identity: Literal["transparent", "bind"],
     policy: str,
+    shadow: bool,
     listen: tuple[str, ...],
     port: int,
     mail_dir: str,
@@ -74,7 +78,9 @@ def setup(
     machine = Machine(root)
     services = services_of(machine)
     doing = Setup(machine, services, _tell)
-    wishes = Wishes(mail_dir.rstrip("/"), port, identity, policy, listen)
+    wishes = Wishes(mail_dir.rstrip("/"), port, identity, policy, listen, shadow)
+    if action != "dry-run":
+        _end_as_by_a_key()
     try:
         if action == "apply":
             doing.apply(wishes)
@@ -93,4 +99,13 @@ def setup(
 
 
 def _tell(line: str) -> None:
-    click.echo(printable(line.replace("\n", "; ")))
+    # Who reads it may be gone, as `head` is, or a terminal; what is half done is done, or taken back, all the same.
+    with suppress(OSError):
+        click.echo(printable(line.replace("\n", "; ")))
+
+
+def _end_as_by_a_key() -> None:
+    """Let a session that is cut off, or a kill, have everything taken back, as ^C has."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as under nohup
+            signal.signal(number, signal.default_int_handler)

@@ -13,7 +13,8 @@ import click
 
 from ..config.admin import AdminPlace
 from ..config.faults import printable
-from .asking import DEFAULT_SETTINGS, NoAnswer, ask, place_of
+from .asking import NoAnswer, ask, place_of
+from .defaults import DEFAULT_SETTINGS
 from .showing import Shown, show
 
 if TYPE_CHECKING:

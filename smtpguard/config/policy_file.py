@@ -61,15 +61,14 @@ class PolicyFile:
     """Each with its line and column."""
     listeners: tuple[tuple[str, tuple[int, int]], ...]
     """The names that rules have for listeners, each with its line and column."""
-    rules: int
+    rules: tuple[policy_tests.Reachable, ...]
+    """What can decide, in the order of the file: shorthands first."""
     warnings: tuple[Fault, ...]
     shadow: tuple[str, ...] = ()
     """The names of what is in shadow (shadowing.py)."""
     digest: str = ""
     """SHA-256 of the file, in hexadecimal digits, of the domains that `relay_domains` has from files, and of the
     networks that `networks` has from files."""
-    reachable: tuple[policy_tests.Reachable, ...] = ()
-    """What can decide, for what the tests cover."""
 
     @property
     def version(self) -> str:
@@ -139,7 +138,7 @@ def build(document: Document) -> PolicyFile:
     if errors or model is None:
         raise Faulty(errors)
     places = document.places
-    policy, count = _policy(model, networks.of(model.networks), places, checks.inline, relaying)
+    policy = _policy(model, networks.of(model.networks), places, checks.inline, relaying)
     tests = policy_tests.tests_of(model.tests, places)
     listeners = tuple(
         (name, places.of(("rulesets", ruleset, "rules", number, "listener", place)))
@@ -148,9 +147,9 @@ def build(document: Document) -> PolicyFile:
         for place, name in enumerate(rule.listener or ())
     )
     warnings = tuple(sorted(fault for fault in faults if fault.warning))
-    reachable = tuple(policy_tests.reachable(model, places))
+    rules = tuple(policy_tests.reachable(model, places))
     digest = " ".join(filter(None, (document.digest, listed, networks.digest)))
-    return PolicyFile(places.file, policy, tests, listeners, count, warnings, in_shadow(model), digest, reachable)
+    return PolicyFile(places.file, policy, tests, listeners, rules, warnings, in_shadow(model), digest)
 
 
 def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None, str, list[Fault]]:
@@ -190,7 +189,7 @@ def _policy(
     places: Places,
     parsed: Mapping[str, Block],
     relaying: Relaying | None,
-) -> tuple[Policy, int]:
+) -> Policy:
     blocks = dict(networks)
     for rule_set in model.rulesets.values():
         for rule in rule_set.rules:
@@ -222,7 +221,7 @@ def _policy(
     if relaying is not None and model.relay_domains is not None:
         relaying = replace(relaying, shadow=nearest(model.relay_domains.shadow, model.shadow))
     manners = _manners(model, table, relaying, _limits(model, places, table))
-    return Policy(table, rule_sets, manners), sum(map(len, rule_sets.values()))
+    return Policy(table, rule_sets, manners)
 
 
 def _limits(model: PolicyModel, places: Places, table: NetworkTable) -> Limits:

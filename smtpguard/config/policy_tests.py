@@ -18,7 +18,7 @@ from ..policy.rehearsal import Rehearsal, Turn
 from ..policy.rules import OTHER, Policy
 from ..policy.supposed import Obliging
 from ..smtp.answers import Closing
-from ..smtp.grammar import Command, parse
+from ..smtp.grammar import Command, well_formed
 from ..smtp.phases import Phase
 from ..smtp.terms import StartTls, Terms
 from ..smtp.verdict import Facts, Verdict
@@ -148,6 +148,7 @@ def _run_session(policy: Policy, test: Test, file: str, outcome: Outcome) -> Non
     )
     session.begin()
     for line, place in zip(model.session or (), test.lines, strict=True):
+        unsaid = session.over  # what can never be said tests nothing, whatever is expected of it
         if line.message is not None and session.dialogue.phase is not Phase.CONTENT and not session.over:
             got, turns = "nothing: no message was asked for by a 354", list[Turn]()
         else:
@@ -157,14 +158,17 @@ def _run_session(policy: Policy, test: Test, file: str, outcome: Outcome) -> Non
             server.instead = b""
             over = "nothing: the session was over" if session.over else "nothing: more of a message was waited for"
             got = _got(turns[-1]) if turns else over
+            if len(turns) > 1 and b"".join(turn.octets for turn in turns) != line.octets:
+                got, unsaid = "its beginning read as octets of the BDAT before it", True
         for turn in turns:
-            command = parse(turn.octets.partition(b"\n")[0] + b"\n")
-            if isinstance(command, Command):
+            command = well_formed(turn.line + b"\r\n")
+            if command is not None:
                 _reach(outcome, command.verb, turn.asked)
         expected = line.expect
         missed = expected is not None and not (turns and turns[-1].meets(expected))
-        if missed or (line.message is not None and not turns and expected is None):
-            text = f"test failed: {model.from_} {line.said}: expected {expected or 'a message to be taken'}, got {got}"
+        if missed or unsaid or (line.message is not None and not turns):
+            wanted = expected or ("it to be said" if line.message is None else "a message to be taken")
+            text = f"test failed: {model.from_} {line.said}: expected {wanted}, got {got}"
             outcome.failures.append(Fault(file, *place, text))
 
 

@@ -25,9 +25,10 @@ SHOWN_OCTETS: Final = 203
 
 _ESCAPED: Final = {0x5C: "\\\\", 0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 # An AUTH at the beginning of what some server takes for a line, and its mechanism if it is one that is known.
+# The blanks in front are looked at from where they begin, and once: a recording may have a megabyte of them.
 _CREDENTIALS: Final = re.compile(
-    rb"(?is)((?:\A|[\r\n\0])[\x00-\x20]*AUTH(?![\w-]))(?:[^\w-]+(%s)(?![\w+/=-]))?(.*)"
-    % "|".join(sorted(MECHANISMS)).encode("ascii")
+    rb"(?is)((?:\A|(?<=[^\x00-\x20])[\x01-\x09\x0b\x0c\x0e-\x20]*+[\r\n\0])[\x00-\x20]*+AUTH(?![\w-]))"
+    rb"(?:[^\w-]+(%s)(?![\w+/=-]))?(.*)" % "|".join(sorted(MECHANISMS)).encode("ascii")
 )
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9])?")
 

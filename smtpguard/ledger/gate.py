@@ -195,7 +195,7 @@ class Gate:
         for measure in fresh:
             self._is_crossed(measure)
             limit = next(one for one in self._counting.limits.all if one.name == measure.limit)
-            self._lines.say(begun(measure, what, limit.rate, now), now)
+            self._lines.say(begun(measure, what, limit.rate, now), now, measure.shadow)
         return fresh
 
     def _stands(self, measure: Measure) -> bool:
@@ -213,7 +213,7 @@ class Gate:
             if len(self._crowds) >= CROWDS:
                 return
             self._is_crossed(measure)
-            self._lines.say(begun(measure, PARALLEL, None, now), now)
+            self._lines.say(begun(measure, PARALLEL, None, now), now, measure.shadow)
             self._crowds[name] = now + CROWD_SECONDS, 0
         else:
             self._crowds[name] = until, count + 1
@@ -252,7 +252,7 @@ class Gate:
                 del self._crowds[name]
                 if count:
                     shadow = name[0] not in self._counting.limits.acting
-                    self._lines.say(crowded(*name, count, CROWD_SECONDS, shadow), now)
+                    self._lines.say(crowded(*name, count, CROWD_SECONDS, shadow), now, shadow)
         evicted = self._standing.evicted
         if evicted > self._evicted:
             self._lines.say(let_off(evicted - self._evicted), now)

@@ -364,7 +364,7 @@ class Ledger:
         now = self._clock()
         for measure in heard.measures:
             if self._said.news(measure, now):
-                self._lines.say(ordered(measure, now), now)
+                self._lines.say(ordered(measure, now), now, measure.shadow)
                 (self.crossed_in_shadow if measure.shadow else self.crossed)(measure.limit, measure.hardness.value)
                 if measure.shadow:
                     self._shadowed(shadowed.of(measure))

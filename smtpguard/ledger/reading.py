@@ -32,6 +32,10 @@ OPEN_READ: Final = 1000
 """Rows that are read; the tables of the ledger have as much room."""
 
 
+class Unwritten(sqlite3.DatabaseError):
+    """A service is about to make the file, and nothing is in it yet."""
+
+
 @frozen
 class Kept:
     """What the file had."""
@@ -58,7 +62,7 @@ def read(file: sqlite3.Connection) -> Kept:
 
 
 def rows_of(path: str) -> closing[sqlite3.Connection]:
-    """Open a file to read it only, whether or not a service is writing it; raises sqlite3.Error or OSError.
+    """Open a file to read it only, whether or not a service is writing it; raises sqlite3.Error (Unwritten) or OSError.
 
     Where no service has it open nothing is made beside it: who looks may be another user, and the disk may be full.
     """
@@ -79,12 +83,15 @@ def _read_only(path: str, alone: bool) -> sqlite3.Connection:
     how = "immutable=1&mode=ro" if alone else "mode=ro"
     file = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", BUSY_SECONDS, uri=True, isolation_level=None)
     try:
-        ours = pragma(file, "application_id") == APPLICATION and 1 <= pragma(file, "user_version") <= SCHEMA
+        application, version = pragma(file, "application_id"), pragma(file, "user_version")
+        unwritten = not version and (application == APPLICATION or not pragma(file, "page_count"))
     except sqlite3.Error:
         file.close()
         raise
-    if not ours:
+    if application != APPLICATION or not 1 <= version <= SCHEMA:
         file.close()
+        if unwritten:
+            raise Unwritten("nothing is in it yet")
         raise sqlite3.DatabaseError("it is no file of this smtpguard")
     return file
 

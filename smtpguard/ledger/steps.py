@@ -123,19 +123,24 @@ class Said:
 
 
 class LineBudget:
-    """Says so many lines a minute, and of the others how many they were."""
+    """Says so many lines a minute, and of the others how many they were.
+
+    What only would have followed has as many of its own, so that it leaves out no line of what does.
+    """
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._until = 0.0
         self._said = 0
+        self._said_of_shadow = 0
         self._left_out = 0
 
-    def say(self, line: Line, now: float) -> None:
+    def say(self, line: Line, now: float, shadow: bool = False) -> None:
         """Say a line, if there is room for it in this minute."""
         self.tick(now)
-        if self._said < LINES:
-            self._said += 1
+        if (self._said_of_shadow if shadow else self._said) < LINES:
+            self._said += not shadow
+            self._said_of_shadow += shadow
             self._say(line.text, line.priority, line.event, line.fields)
         else:
             self._left_out += 1
@@ -148,4 +153,4 @@ class LineBudget:
             lines = many(self._left_out, "more line was", "more lines were")
             self._say(f"limits: {lines} left out in a minute", syslog.LOG_WARNING)
         self._until = now + MINUTE
-        self._said = self._left_out = 0
+        self._said = self._said_of_shadow = self._left_out = 0

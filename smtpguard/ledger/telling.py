@@ -55,6 +55,13 @@ def is_shadow_only(note: Note) -> bool:
     )
 
 
+def would_be_probe(note: Note) -> bool:
+    """True for a command that is no deed yet, and would be refused if nothing were in shadow."""
+    if not isinstance(note, Judged) or note.verdict.would is None or not is_shadow_only(note):
+        return False
+    return note.verdict.would.action not in (Action.FORWARD, Action.STARTTLS)  # it would only be delayed
+
+
 def deed_of(note: Note, kind: Kind, address: str, when: float, session: str) -> Deed:
     """Return the deed; `kind` is of `kind_of`."""
     if isinstance(note, Judged):

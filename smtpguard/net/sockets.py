@@ -29,8 +29,8 @@ def no_transparency(family: int) -> str:
             make_transparent(probe)
         except PermissionError:
             return (
-                "identity: transparent needs the capability CAP_NET_ADMIN, which this process does not have: with "
-                "systemd, install the drop-in smtpguard.service.d/transparent.conf"
+                "identity: transparent needs the capability CAP_NET_ADMIN, which this process does not have: check as "
+                "root; with systemd, the service has it by the drop-in smtpguard.service.d/transparent.conf"
             )
         except OSError as error:
             return f"identity: transparent does not work on this host: {error.strerror}"

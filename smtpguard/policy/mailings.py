@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from ..smtp.grammar import Command, is_last_chunk, parse, recipient_of
+from ..smtp.grammar import Command, is_last_chunk, recipient_of, well_formed
 from .rehearsed import Turn, What
 
 
@@ -33,10 +33,10 @@ def mailings(turns: Iterable[Turn]) -> list[Mailing]:
     open_: Mailing | None = None
     for turn in turns:
         good = turn.replies.startswith(b"2")
-        command = parse(turn.line + b"\r\n") if turn.what in (What.COMMAND, What.CHUNK) else None
+        command = well_formed(turn.line + b"\r\n") if turn.what in (What.COMMAND, What.CHUNK) else None
         if turn.secured:
             open_ = None
-        if isinstance(command, Command) and good:
+        if command is not None and good:
             if command.verb == b"MAIL":
                 open_ = Mailing(_sender_of(command))
                 found.append(open_)
@@ -44,12 +44,12 @@ def mailings(turns: Iterable[Turn]) -> list[Mailing]:
                 open_ = None
         if open_ is None:
             continue
-        if isinstance(command, Command) and command.verb == b"RCPT":
+        if command is not None and command.verb == b"RCPT":
             if good:
                 open_.recipients.append(recipient_of(command))
             elif turn.replies:
                 open_.refused.append((recipient_of(command), _first_line(turn.replies)))
-        last = isinstance(command, Command) and turn.what is What.CHUNK and is_last_chunk(command.argument)
+        last = command is not None and turn.what is What.CHUNK and is_last_chunk(command.argument)
         if (turn.what is What.CONTENT or last) and turn.replies:
             open_.fate = "accepted" if good else f"refused: {_first_line(turn.replies).decode('ascii', 'replace')}"
             open_ = None

@@ -29,11 +29,12 @@ from ..smtp.effects import (
     ToClient,
     Wait,
 )
-from ..smtp.grammar import Command, chunk_size, parse
+from ..smtp.grammar import Command, chunk_size, looks_like_auth, well_formed
 from ..smtp.invariants import overrule
 from ..smtp.phases import Phase
 from ..smtp.tally import Tally
 from ..smtp.terms import Terms
+from ..smtp.verbs import KNOWN_VERBS
 from ..smtp.verdict import NOTHING_KNOWN, Facts, Verdict
 from .networks import Peer
 from .rehearsed import Making
@@ -81,6 +82,11 @@ class Rehearsal:
     @property
     def over(self) -> bool:
         return self.dialogue.over
+
+    @property
+    def at(self) -> int:
+        """The number of the turn that is being made, or else of the next one."""
+        return self._number + 1
 
     @property
     def tally(self) -> Tally:
@@ -203,8 +209,11 @@ class Rehearsal:
         # The dialogue tells of a line once it has dealt with it, and of no two at once.
         turn.asked, turn.verdict = self._judge.take()
         # The octets of a chunk follow without a reply between.
-        turn.command = parsed = parse(_with_crlf(turn.octets))
-        if isinstance(parsed, Command) and parsed.verb == b"BDAT":
+        # Not `parse`: a line of a recording has any length, and why it is no command costs more than its length to say.
+        turn.command = parsed = well_formed(_with_crlf(turn.octets))
+        told = parsed is not None and parsed.verb in KNOWN_VERBS
+        turn.private = self.dialogue.password_may_come and not told and not looks_like_auth(turn.octets)
+        if parsed is not None and parsed.verb == b"BDAT":
             turn.what = What.CHUNK
             turn.chunk = chunk_size(parsed.argument) or 0
 
@@ -286,7 +295,7 @@ class _Keeping:
     def of_free(self, turn: Making) -> Verdict | None:
         """Return the verdict on a command that nobody was asked about, since it is forwarded whatever the facts."""
         command = turn.command
-        if not turn.forwarded or not isinstance(command, Command) or command.verb not in self.forwards:
+        if not turn.forwarded or command is None or command.verb not in self.forwards:
             return None
         return self._judge.judge(command, NOTHING_KNOWN)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..smtp.effects import Note
-from ..smtp.grammar import Command, Malformed
+from ..smtp.grammar import Command
 from ..smtp.verdict import Verdict
 
 
@@ -54,6 +54,8 @@ class Turn:
     """Seconds that it waited for, by a rule or a budget."""
     secured: bool = False
     """TLS began behind it."""
+    private: bool = False
+    """It may be a password, which nobody has asked for: it stands behind an AUTH that was refused."""
     asked: Verdict | None = None
     """What the policy alone said, before what no policy can change; its rule is the one that was reached."""
 
@@ -87,7 +89,7 @@ class Making:
         self.what = what
         self.begun = False
         self.octets = b""
-        self.command: Command | Malformed | None = None
+        self.command: Command | None = None
         self.asked: Verdict | None = None
         self.verdict: Verdict | None = None
         self.chunk = 0
@@ -99,10 +101,11 @@ class Making:
         self.closed = False
         self.delay = 0.0
         self.secured = False
+        self.private = False
 
     def made(self, number: int) -> Turn:
         line = b"" if self.what is What.CONTENT else self.octets.partition(b"\n")[0].removesuffix(b"\r")
         return Turn(
             number, line, self.octets, self.what, self.verdict, bytes(self.forwarded), self.replies, self.own,
-            tuple(self.notes), self.closed, self.delay, self.secured, self.asked,
+            tuple(self.notes), self.closed, self.delay, self.secured, self.private, self.asked,
         )  # fmt: skip

@@ -62,7 +62,7 @@ class Obliging:
 
     def __init__(self) -> None:
         self.instead = b""
-        """A whole reply in place of the next one, if there is to be one."""
+        """A whole reply in place of the next one, if there is to be one and it is not out of turn."""
         self._message = False
         self._tail = b""
         self._chunk = 0
@@ -96,7 +96,10 @@ class Obliging:
             return self._chunked(rest)
         if parsed.verb == b"AUTH":
             return self._begin_exchange(parsed.argument or b"")
-        reply = self._said(self._reply_to(parsed.verb))
+        supposed = self._reply_to(parsed.verb)
+        if supposed.startswith(b"503") and not self.instead.startswith((b"4", b"5")):
+            self.instead = b""  # it cannot accept what follows on something that the guard has refused
+        reply = self._said(supposed)
         self._remember(parsed.verb, reply)
         return reply
 

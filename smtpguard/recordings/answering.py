@@ -1,8 +1,8 @@
 """The mail server of a recording: it answers what it answered then.
 
-Theory: while one exchange of the recording is played, the only thing that the guard can forward is that exchange; so
-its recorded reply is the answer.  What the guard answered itself is never heard of here, and the recorded reply is
-dropped.  A server's reply can depend on a command that it did not hear this time: behind a MAIL or RCPT that the
+Theory: each exchange of the recording takes one turn of the rehearsal; so the recorded reply to what the guard forwards
+is that of the exchange whose turn it is.  What the guard answered itself is never heard of here, and the recorded reply
+is dropped.  A server's reply can depend on a command that it did not hear this time: behind a MAIL or RCPT that the
 guard refused, the recorded 250 and 354 would be wrong, and a server without a sender or a recipient is supposed.
 
 Contract: a Backend of smtpguard.policy.rehearsal.  Where the recording has no answer, an obliging server's stands in,
@@ -11,6 +11,7 @@ and `supposed` says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ..policy.rehearsal import Obliging
@@ -29,6 +30,9 @@ class RecordedServer:
         self._dialogue = dialogue
         self._obliging = Obliging()
         self._now: list[Exchange] = []
+        self._first = 1
+        self.at: Callable[[], int] = lambda: 1
+        """Says whose turn it is (Rehearsal.at)."""
         self._message = False
         self._tail = b""
         self._chunk = 0
@@ -39,7 +43,8 @@ class RecordedServer:
 
     def play(self, exchanges: list[Exchange]) -> None:
         """Take what the client is about to say."""
-        self._now = list(exchanges)
+        self._now = exchanges
+        self._first = self.at()
         self.supposed = False
 
     def banner(self) -> bytes:
@@ -69,8 +74,10 @@ class RecordedServer:
             size = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
             self._chunk = max(size - len(behind), 0)
             return b"" if self._chunk else self._recorded(What.CHUNK, obliging)
-        what = self._now[0].what if self._now else What.COMMAND
-        reply = self._recorded(what, obliging)
+        played = self._played
+        if played is not None and played.what is What.RESPONSE:
+            return self._recorded(What.RESPONSE, obliging)
+        reply = self._recorded(What.COMMAND, obliging)
         good = reply[:1] == b"2"
         if verb in (b"RSET", b"EHLO", b"HELO") and good:
             self._sender, self._recipients = False, 0
@@ -86,8 +93,14 @@ class RecordedServer:
             self._message, self._tail = True, b"\r\n"
         return reply
 
+    @property
+    def _played(self) -> Exchange | None:
+        """The exchange whose turn it is."""
+        place = self.at() - self._first
+        return self._now[place] if 0 <= place < len(self._now) else None
+
     def _recorded(self, what: What, obliging: bytes) -> bytes:
-        exchange = self._now.pop(0) if self._now else None
+        exchange = self._played
         if exchange is None or exchange.reply is None or exchange.what is not what:
             return self._instead(obliging or b"250 2.0.0 OK\r\n")
         return exchange.reply

@@ -64,7 +64,7 @@ class Exchange:
     def line(self) -> bytes:
         """The command; of others nothing."""
         if self.what is What.CHUNK:
-            return self.octets[: self.octets.index(b"\n") + 1].rstrip(b"\r\n")
+            return self.octets.partition(b"\n")[0].rstrip(b"\r\n")  # the recording may end within the line
         return self.octets.rstrip(b"\r\n") if self.what is What.COMMAND else b""
 
     @property

@@ -52,6 +52,7 @@ class Outcome:
     rule: str = ""
     """What decided: FILE:LINE and the rule's name, or why the octets were refused."""
     delay: float = 0.0
+    """Seconds that the client waited, by a rule or a budget."""
     would: str = ""
     """What a rule in shadow would have answered."""
     would_rule: str = ""
@@ -64,14 +65,19 @@ class Outcome:
         return self.happened in (Happened.REPLY, Happened.CLOSE)
 
     @property
-    def told(self) -> str:
-        """What it comes to for client and server, in a few words; two outcomes of the same words are equal."""
-        late = f" after {self.delay:g} s" if self.delay else ""
+    def answer(self) -> str:
+        """What it comes to, whenever that is, in a few words."""
         if self.happened is Happened.REPLY:
-            return f"{self.reply}{late}"
+            return self.reply
         if self.happened is Happened.CLOSE:
-            return f"close, {self.reply}{late}" if self.reply else f"close{late}"
-        return f"{self.happened.value}{late}"
+            return f"close, {self.reply}" if self.reply else "close"
+        word: str = self.happened.value
+        return word
+
+    @property
+    def told(self) -> str:
+        """The same with the wait in front; two outcomes of the same words are equal for client and server."""
+        return f"after {self.delay:g} s, {self.answer}" if self.delay else self.answer
 
 
 OVER: Final = Outcome(Happened.OVER)
@@ -93,6 +99,7 @@ def replay(dialogue: Dialogue, policy: Policy, peer: Peer, listener: str, terms:
     """Say a recorded session under a policy; return what became of each exchange."""
     server = RecordedServer(dialogue)
     rehearsal = Rehearsal(policy, peer, listener=listener, terms=terms, closing=_CLOSING, backend=server)
+    server.at = lambda: rehearsal.at
     exchanges = dialogue.exchanges
     outcomes: list[Outcome] = []
     if early := exchanges[: min(dialogue.early, TOGETHER)]:
@@ -143,7 +150,6 @@ def _outcome(turn: Turn, supposed: bool) -> Outcome:
     """Return what became of an exchange that took this turn."""
     verdict = turn.verdict
     rule = verdict.rule if verdict is not None else ""
-    delay = verdict.delay if verdict is not None else 0.0
     shadowed = verdict.would if verdict is not None else None
     for note in turn.notes:
         if isinstance(note, Refused):
@@ -160,7 +166,7 @@ def _outcome(turn: Turn, supposed: bool) -> Outcome:
         reply = printable(turn.replies.partition(b"\r\n")[0])
         rule = rule or ITSELF
     would, would_rule = ("", "") if shadowed is None else (_words(shadowed), shadowed.rule)
-    return Outcome(happened, reply, rule, delay, would, would_rule, supposed)
+    return Outcome(happened, reply, rule, turn.delay, would, would_rule, supposed)
 
 
 def _words(verdict: Verdict) -> str:

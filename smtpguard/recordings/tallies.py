@@ -122,11 +122,11 @@ class Tally:
             count(self.shadowed, Refusal(outcome.would_rule, verb, outcome.would), Refusal(MORE, "", ""))
         if not outcome.is_refusal:
             return
-        count(self.refused, Refusal(outcome.rule, verb, outcome.told), Refusal(MORE, "", ""))
+        count(self.refused, Refusal(outcome.rule, verb, outcome.answer), Refusal(MORE, "", ""))
         if recorded.client is not None:
             count(self.clients, recorded.client.text, MORE, CLIENTS)
         if differs_from_recorded(exchange, outcome):
-            change = Change(verb, str(exchange.code), outcome.told)
+            change = Change(verb, str(exchange.code), outcome.answer)
             count(self.changes, change, Change(MORE, "", ""))
             if change in self.changes:
                 self.samples.setdefault(change, (recorded.number, shown(exchange), first_line(exchange.reply)))

@@ -19,7 +19,7 @@ from ..ledger.deeds import Deed, Kind
 from ..ledger.gate import Gate
 from ..ledger.measures import Hardness, Measure
 from ..ledger.reports import HELD_SHOWN, Orders
-from ..ledger.telling import Telling, deed_of, is_forwarded, is_shadow_only, kind_of
+from ..ledger.telling import Telling, deed_of, is_forwarded, kind_of, would_be_probe
 from ..policy.limits import LONGEST_DELAY, PARALLEL, By, Limit, Prefixes
 from ..policy.networks import Peer
 from ..policy.rules import Policy
@@ -208,7 +208,7 @@ class Gatekeeper:
         kind = kind_of(note)
         peer = session.journal.peer
         if kind is None or not peer.family:
-            if peer.family and is_shadow_only(note):
+            if peer.family and would_be_probe(note):
                 self._follow(self._gate.did(Kind.PROBE, peer, 1, self._now(), True))
             return
         forwarded = is_forwarded(note)

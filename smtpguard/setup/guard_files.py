@@ -27,6 +27,11 @@ ASKED_AS: Final = {4: "198.51.100.1", 6: "2001:db8::1"}
 """Addresses of outsiders that nobody has.  Debian's access map turns 192.0.2.0/24 away, and an answer to that would say
 nothing about relaying."""
 
+WATCHING: Final = """
+# Decide, log and count, and forward all the same.  What would have been refused: smtpguard report.  To switch over,
+# remove the line and reload.
+shadow: true
+"""
 _PROGRAM: Final = "/opt/smtpguard/bin/smtpguard"
 """As the shipped files name it."""
 
@@ -86,6 +91,8 @@ def policy(wishes: Wishes, imported: str = "") -> str | None:
     if not is_ours(wishes):
         return None
     text = imported or policy_file.find(wishes.policy).read_text("utf-8")
+    if wishes.shadow:
+        text = f"{text.rstrip()}\n{WATCHING}"
     if wishes.identity != "bind":
         return text
     network = f'  {THIS_HOST}: [127.0.0.0/8, "::1/128"]    # may relay, as it might before\n'

@@ -154,6 +154,7 @@ class _Planner:
         there, rules = self._machine.read(SETTINGS), self._machine.read(POLICY)
         if there is not None and not guard_files.as_shipped(SETTINGS, there):
             self._fits(doors)
+            self._watches(settings_file.load(self._machine.at(SETTINGS), {}).settings.policy)
             self._notes.append(f"{SETTINGS} is there and is kept, with all it says.")
             return []
         written = guard_files.settings(self._wishes, doors, listen, syslog)
@@ -162,10 +163,12 @@ class _Planner:
         if text is None:
             loaded = policy_file.load(policy_file.find(self._wishes.policy))
             self._has_this_host(tuple(loaded.policy.networks.names), self._wishes.policy)
+            self._watches(self._wishes.policy)
         elif rules is None or guard_files.as_shipped(POLICY, rules):
             changes.append(self._change(POLICY, text.encode(), "who may say what", mode=_READABLE))
         else:
             self._has_this_host((THIS_HOST,) if THIS_HOST.encode() in rules else (), POLICY)
+            self._watches(str(self._machine.at(POLICY)))
             self._notes.append(f"{POLICY} is there and is kept, with all it says.")
         return changes
 
@@ -183,6 +186,11 @@ class _Planner:
                 f"{file} has no network `{THIS_HOST}`, whose clients sendmail relays for under --identity bind.  Put "
                 f'it there: networks: {{{THIS_HOST}: [127.0.0.0/8, "::1/128"]}}'
             )
+
+    def _watches(self, policy: str) -> None:
+        """Raise Refused if a policy that is kept would act, and was to watch."""
+        if self._wishes.shadow and not policy_file.load(policy_file.find(policy)).shadow:
+            raise Refused(f"{policy} is kept as it is, and has nothing in shadow: put `shadow: true` into it.")
 
     def _fits(self, doors: list[Door]) -> None:
         """Raise Refused if settings that are kept are about another mail server, or another port."""

@@ -32,3 +32,5 @@ class Wishes:
     """A shipped policy's name, a file, or IMPORT."""
     listen: tuple[str, ...] = ()
     """Addresses where the guard listens; where sendmail did, if none is named."""
+    shadow: bool = False
+    """The policy is to say what it would do, and to forward all the same."""

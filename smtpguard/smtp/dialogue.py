@@ -100,6 +100,11 @@ class Dialogue(Hearing):
         return self._known.facts.tls
 
     @property
+    def password_may_come(self) -> bool:
+        """True from an AUTH that was refused up to the next command: a line between may be what a client still says."""
+        return self._known.password_may_come
+
+    @property
     def uncounted(self) -> int:
         """Commands since the last `CommandsRead`."""
         return self._uncounted

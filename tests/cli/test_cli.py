@@ -665,3 +665,18 @@ def test_explain_wants_a_listener_that_there_is(smtpguard: Typed, tmp_path: Path
     status, _, err = smtpguard("explain", "--config", str(path), "--from", "192.0.2.1", "--listener", "smpt", "NOOP")
     assert status == os.EX_USAGE
     assert "no listener is named 'smpt' (did you mean smtp?)" in "".join(err)
+
+
+def test_on_a_host_with_settings_their_policy_is_meant(
+    smtpguard: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where neither is named; one that is named is asked about alone."""
+    path = tmp_path / "smtpguard.yaml"
+    path.write_text("listen: tcp:2525\nbackend: tcp:127.0.0.1:25\npolicy: own.yaml\n")
+    (tmp_path / "own.yaml").write_text("rulesets:\n  check_vrfy: [{action: reply, reply: 550 5.7.1 No}]\n")
+    monkeypatch.setattr("smtpguard.cli.defaults.DEFAULT_SETTINGS", str(path))
+    status, out, _ = smtpguard("check")
+    assert (status, f"{path}: ok" in out) == (0, True)
+    asked = "explain", "--from", "203.0.113.9", "VRFY root"
+    assert rows(smtpguard(*asked)[1])["reply"] == "550 5.7.1 No"
+    assert rows(smtpguard(*asked, "--policy", "no-vrfy")[1])["reply"].startswith("252 ")

@@ -242,6 +242,72 @@ def test_passwords_are_not_shown_and_what_clients_say_is_escaped(explain: Explai
     assert "c2VjcmV0" not in refused
 
 
+def test_a_password_that_nobody_asked_for_is_not_shown_even_if_it_is_forwarded(explain: Explain, policy: Path) -> None:
+    """The server refuses the AUTH, and the client goes on all the same; neither the log nor a rule speaks of it."""
+    said = (
+        "S: 220 x\nC: EHLO a\nS: 250 AUTH PLAIN\nC: AUTH PLAIN\nS: 504 no\nC: AGpvaG4Ac2VjcmV0\nS: 500 what\nC: NOOP\n"
+    )
+    for shadow in ("", "  check_other: [{action: reply, shadow: true}]\n"):
+        policy.write_text(f"rulesets:\n  check_vrfy: [{{action: reply}}]\n{shadow}")
+        out = explain(said, "--policy", str(policy))[1]
+        assert "AGpvaG4Ac2VjcmV0" not in out
+        assert "3  ***\n" in out
+
+
+def test_limits_in_shadow_count_what_rules_in_shadow_would_refuse(documents: Documents, policy: Path) -> None:
+    """And those that act do not: as in the service.  What would only wait is refused by nobody."""
+    policy.write_text(
+        "rulesets:\n"
+        "  check_mail: [{action: reply, shadow: true}]\n"
+        "  check_noop: [{action: forward, delay: 2, shadow: true}]\n"
+        "limits:\n"
+        "  seen: {count: probes, rate: 1/hour, then: close, shadow: true}\n"
+        "  acts: {count: probes, rate: 1/hour, then: close}\n"
+    )
+    said = "EHLO a\nMAIL FROM:<a@b.example>\nNOOP\nVRFY a\n"
+    _, ehlo, mail, noop, vrfy, end = documents(said, "--policy", str(policy))
+    assert [one["limits"] for one in (ehlo, mail, noop, vrfy)] == [{}, {"seen": 1}, {}, {"seen": 2, "acts": 1}]
+    assert [(one["name"], one["count"]) for one in end["session"]["limits"]] == [("seen", 2), ("acts", 1)]
+
+
+def test_a_line_alone_names_the_limits_in_shadow_too(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what a rule in shadow would refuse."""
+    policy.write_text(
+        "rulesets: {check_mail: [{action: reply, shadow: true}]}\n"
+        "limits:\n"
+        "  seen: {count: probes, rate: 1/hour, then: close, shadow: true}\n"
+        "  acts: {count: probes, rate: 1/hour, then: close}\n"
+    )
+    main(["explain", "--from", OUTSIDE, "--policy", str(policy), "MAIL FROM:<a@b.example>"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("limits ")]
+    assert "seen (" in line
+
+
+def test_a_recorded_answer_that_would_be_out_of_turn_now_is_not_given(documents: Documents, policy: Path) -> None:
+    """The guard has refused the recipient, so the server has none, and says so."""
+    said = "\n".join(
+        [
+            "S: 220 x", "C: EHLO a", "S: 250 x", "C: MAIL FROM:<a@b.example>", "S: 250 x", "C: RCPT TO:<c@e.example>",
+            "S: 250 x", "C: DATA", "S: 354 go", "C: hello", "C: .", "S: 250 taken",
+        ]
+    )  # fmt: skip
+    *_, rcpt, data, end = documents(said, "--policy", str(policy))
+    assert rcpt["reply"] == ["550 5.7.1 Relaying denied"]
+    assert data["reply"] == ["503 5.0.0 Need RCPT (recipient)"]
+    assert [one["fate"] for one in end["session"]["mail"]] == ["not sent"]
+
+
+def test_octets_of_a_server_are_escaped_once(documents: Documents) -> None:
+    """As the log does."""
+    line = documents(b"S: 220 x\nC: NOOP\nS: 250 \x9b\x1b[2J\n")[1]
+    assert line["reply"] == ["250 \\233\\033[2J"]
+
+
+def test_the_number_of_a_line_stands_apart_from_it(explain: Explain) -> None:
+    """However many there are."""
+    assert "\n1000 NOOP\n" in explain("EHLO x\n" + "NOOP\n" * 1000)[1]
+
+
 def test_what_the_server_gets_is_shown_where_it_is_not_what_was_said(documents: Documents, tmp_path: Path) -> None:
     """As with bare newlines that are mended."""
     own = tmp_path / "p.yaml"

@@ -623,7 +623,7 @@ def test_a_policy_is_a_file_or_the_name_of_a_shipped_one(tmp_path: Path) -> None
     """A name that is neither is answered with the nearest."""
     own = tmp_path / "own.yaml"
     own.write_text("rulesets: {}\n")
-    assert policy_file.load(policy_file.find(str(own))).rules == 0
+    assert policy_file.load(policy_file.find(str(own))).rules == ()
     with pytest.raises(FileNotFoundError, match="no such policy file"):
         policy_file.find("a" * 300)
     with pytest.raises(FileNotFoundError, match=r"nor a shipped policy \(did you mean perimeter\?\)"):

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from smtpguard.cli.main import main
 from smtpguard.ledger import store as module
-from smtpguard.ledger.reading import rows_of
+from smtpguard.ledger.reading import APPLICATION, rows_of
 from smtpguard.ledger.reports import Report
 from smtpguard.ledger.shadow_book import ShadowBook
 from smtpguard.ledger.shadow_tally import HELD, ShadowTally
@@ -268,6 +268,18 @@ def test_an_empty_report_says_why_and_what_to_do(tmp_path: Path, typed, policy: 
     status, out, _ = typed("report", "--config", settings, "--since", "90m")
     assert status == 0
     assert words in out
+
+
+def test_a_file_that_is_only_being_made_has_nothing_yet(tmp_path: Path, typed) -> None:  # type: ignore[no-untyped-def]
+    """A service that starts makes it in steps, and somebody may ask between two of them."""
+    path = tmp_path / "smtpguard.db"
+    path.touch()
+    assert typed("report", "--state", str(path))[0] == 0
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute(f"PRAGMA application_id={APPLICATION}")
+        assert typed("report", "--state", str(path))[0] == 0
+        file.execute("PRAGMA application_id=1")
+        assert typed("report", "--state", str(path))[0] == 69
 
 
 def test_a_report_without_a_file_and_without_a_service_says_so(tmp_path: Path, typed) -> None:  # type: ignore[no-untyped-def]

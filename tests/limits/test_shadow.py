@@ -7,9 +7,15 @@ import json
 from smtpguard.ledger.deeds import Deed, Kind
 from smtpguard.ledger.measures import Measure
 from smtpguard.ledger.sharing import InOneProcess, ban_of
+from smtpguard.ledger.steps import LINES
+from smtpguard.ledger.telling import would_be_probe
 from smtpguard.ledger.together import Told
 from smtpguard.policy.limits import Hardness
 from smtpguard.policy.networks import Peer
+from smtpguard.smtp.effects import Judged
+from smtpguard.smtp.grammar import Command
+from smtpguard.smtp.replies import Reply
+from smtpguard.smtp.verdict import FORWARD, Action, Verdict, beside
 from tests.ledger.support import NOW, Stage
 
 from .support import policy
@@ -126,3 +132,24 @@ def test_a_gate_that_is_ordered_a_shadow_does_nothing() -> None:
     would = Measure(Hardness.BAN, CLIENT.text, station.now + 3600, "scanners", station.now, 0.0, 21, True)
     assert station.gate.order([would], station.now) == []
     assert station.stands(Peer.parse("203.0.113.9")) is None
+
+
+def test_what_only_would_follow_leaves_no_line_of_what_does_out_of_the_log() -> None:
+    """Each has as many lines a minute; fail2ban reads those of what acts."""
+    station = Station(BOTH)
+    for number in range(2 * LINES):
+        station.gate.did(Kind.PROBE, Peer.parse(f"198.51.100.{number}"), 9, station.now, shadow=True)
+    assert len(station.log) == LINES
+    for _ in range(7):
+        station.probe()
+    assert station.stands() is Hardness.BAN
+    assert [line for line in station.log if line.startswith("limit scanners: ") and "banned for" in line]
+
+
+def test_what_would_only_have_waited_is_no_probe() -> None:
+    """Nor is it one in earnest."""
+    command = Command(b"NOOP\r\n", b"NOOP", None)
+    waits, refuses = Verdict(Action.FORWARD, delay=2), Verdict(Action.REPLY, Reply.parse("550 no"))
+    assert not would_be_probe(Judged(command, beside(FORWARD, waits)))
+    assert would_be_probe(Judged(command, beside(FORWARD, refuses)))
+    assert not would_be_probe(Judged(command, refuses))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -300,3 +302,25 @@ def test_a_reply_may_be_put_in_place_of_the_next_one() -> None:
     server.instead = b"535 5.7.0 no\r\n"
     assert server.answer(b"eA==\r\n") == b"535 5.7.0 no\r\n"
     assert server.answer(b"NOOP\r\n").startswith(b"250 ")
+
+
+def test_what_it_takes_grows_no_faster_than_what_is_said() -> None:
+    """A message in many lines, and a line of any length: a recording has both, and nobody has looked at it before."""
+    long = b"x" * 70 + b"\r\n"
+    begun = time.process_time()
+    *_, message = rehearse(MAIL + b"DATA\r\n", *[long] * 40_000, b".\r\n")
+    assert len(message.octets) == len(message.forwarded) == 40_000 * len(long) + 3
+    for line in (b"A" * 500_000, b"A " * 250_000, b"\0" * 500_000, b"BDAT" + b" 1" * 250_000):
+        assert rehearse(b"EHLO x\r\n", line + b"\r\n")[-1].closed
+    assert time.process_time() - begun < 10, "it took a minute for each of these when it grew with the square"
+
+
+@pytest.mark.parametrize("refusal", [b"AUTH PLAIN\r\n", b"\tAUTH PLAIN\r\n"])
+def test_a_line_that_may_be_a_password_is_known_for_one(refusal: bytes) -> None:
+    """An AUTH was refused, and the client goes on with the exchange all the same."""
+    rules = policy("rulesets: {check_auth: [{action: reply}]}")
+    rehearsal = Rehearsal(rules, Peer.parse(OUTSIDE))
+    rehearsal.begin()
+    said = (b"EHLO x\r\n", refusal, b"AGEAYg\r\n", b"NOOP\r\n", b"AGEAYg\r\n")
+    turns = [turn for line in said for turn in rehearsal.say(line)]
+    assert [turn.private for turn in turns] == [False, False, True, False, False]

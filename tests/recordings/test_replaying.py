@@ -14,10 +14,11 @@ from smtpguard.policy.networks import Peer
 from smtpguard.policy.rules import Policy
 from smtpguard.recordings import exchanges
 from smtpguard.recordings import recorded as recordings
+from smtpguard.recordings.comparing import differences
 from smtpguard.recordings.exchanges import What, read
 from smtpguard.recordings.recorded import RUN_OCTETS, Recorded
 from smtpguard.recordings.replaying import Happened, Outcome, replay
-from smtpguard.recordings.tallies import shown
+from smtpguard.recordings.tallies import Tally, shown
 from smtpguard.smtp.terms import EarlyInput, StartTls, Terms
 
 OUTSIDER = Peer.parse("203.0.113.9")
@@ -122,6 +123,44 @@ def test_input_behind_data_that_did_not_wait_ends_the_session(shipped: Policy) -
     """As on the wire: in the recording both came before the answer; a client that waits is served."""
     hasty = [*HELLO, *MAIL, (C, b"DATA\r\n.\r\n"), (S, b"354 go\r\n250 ok\r\n"), *QUIT]
     assert happened(replayed(hasty, shipped)) == ["forward", "forward", "forward", "close", "over", "over"]
+
+
+def test_of_commands_that_were_sent_at_once_each_gets_its_own_answer(shipped: Policy) -> None:
+    """What the guard answers itself among them takes no other one's; not even behind an EHLO that nobody waited for."""
+    said = [
+        *HELLO[:1],
+        (C, b"EHLO me.test\r\nVRFY a\r\nMAIL FROM:<a@b.example>\r\nVRFY a\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"),
+        (S, b"250 mx\r\n250 a\r\n250 sender\r\n250 a\r\n250 recipient\r\n354 go\r\n"),
+        *MESSAGE[2:],
+        *QUIT,
+    ]
+    outcomes = replayed(said, shipped)
+    assert happened(outcomes) == ["forward", "reply", "forward", "reply", "forward", "forward", "forward", "forward"]
+    assert not any(one.supposed for one in outcomes)
+
+
+def test_a_recording_may_end_within_the_line_of_a_chunk(shipped: Policy) -> None:
+    """It is told of as any other line."""
+    dialogue = read(recorded([*HELLO, (C, b"BDAT 5")]))
+    assert [one.what for one in dialogue.exchanges] == [What.COMMAND, What.CHUNK]
+    assert shown(dialogue.exchanges[1]) == "BDAT 5"
+    assert len(replay(dialogue, shipped, OUTSIDER, "", OPEN)) == 2
+
+
+def test_the_time_that_a_budget_costs_is_told_and_makes_a_difference() -> None:
+    """As that of a rule; but one answer is one row, however long it took."""
+    vrfy = [(C, b"VRFY a\r\n"), (S, b"250 a\r\n")]
+    dialogue = read(recorded([*HELLO, *vrfy * 3]))
+    rules = "rulesets: {check_vrfy: [{action: reply}]}"
+    slowing, other = (
+        replay(dialogue, loaded(text), OUTSIDER, "", OPEN) for text in ("budgets: {vrfy: 1}\n" + rules, rules)
+    )
+    assert [one.delay for one in slowing] == [0, 1, 2, 4]
+    assert slowing[1].told.startswith("after 1 s, 252 ")
+    assert [one.place for one in differences(slowing, other)] == [1, 2, 3]
+    tally = Tally()
+    tally.add(recorded([]), dialogue.exchanges, slowing)
+    assert [*tally.refused.values()] == [3]
 
 
 def test_commands_that_were_sent_at_once_are_no_early_input(shipped: Policy) -> None:

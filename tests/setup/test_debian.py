@@ -105,10 +105,11 @@ def test_a_policy_that_forwards_vrfy_is_no_failure(systemd: tuple[Debian, Host])
         assert known in setup(debian, "--apply", "--policy", "import")
         assert "--policy changes nothing here" in setup(debian, "--apply", "--policy", "no-vrfy")
         setup(debian, "--undo")
-        debian.sh(
-            "mkdir -p /etc/smtpguard; printf 'shadow: true\\nprivacy_options: [novrfy]\\n' >/etc/smtpguard/policy.yaml"
-        )
-        assert known in setup(debian, "--apply")
+        debian.sh("mkdir -p /etc/smtpguard; echo 'privacy_options: [novrfy]' >/etc/smtpguard/policy.yaml")
+        said = setup(debian, "--apply", "--shadow", status=os.EX_CONFIG)
+        assert "is kept as it is, and has nothing in shadow: put `shadow: true` into it" in said
+        debian.sh("rm -r /etc/smtpguard")
+        assert known in setup(debian, "--apply", "--shadow")
         setup(debian, "--undo")
     finally:
         debian.sh("cp -a /root/aliases /etc/mail/aliases; newaliases; rm -rf /etc/smtpguard")

@@ -64,6 +64,7 @@ complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l apply -d 'Do it;
 complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l undo -d 'Put everything back as it was'
 complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l identity -x -a 'transparent bind' -d 'What sendmail sees: each client\'s own address, or two of 127.0.0.0/8'
 complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l policy -r -F -a 'internal-vrfy mailguard no-vrfy perimeter' -d 'What becomes the policy'
+complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l shadow -d 'The policy only tells what it would refuse (`smtpguard report`)'
 complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l listen -x -d 'Where the guard listens; else where sendmail did'
 complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l port -x -d 'For sendmail, behind'
 complete -c smtpguard -n '__fish_seen_subcommand_from setup' -l mail-dir -r -F -d 'Where sendmail.mc is'
