@@ -123,7 +123,12 @@ def facts_of(
     policy, settings = configuration.policy, configuration.settings
     return Facts(
         PolicyFacts(
-            policy.path, policy.version, configuration.loaded_at, len(policy.rules), len(policy.tests), len(policy.shadow)
+            policy.path,
+            policy.version,
+            configuration.loaded_at,
+            len(policy.rules),
+            len(policy.tests),
+            len(policy.shadow),
         ),
         None if reload is None else ReloadFacts(reload.at, reload.ok, _told(reload.faults), _told(reload.warnings)),
         tuple(
