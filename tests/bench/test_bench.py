@@ -218,7 +218,7 @@ def test_a_profile_is_a_flame_graph_of_the_guard(tmp_path: Path) -> None:
     profile(tmp_path / "profile.svg", 1, GuardOptions())
     text = (tmp_path / "profile.svg").read_text()
     ElementTree.fromstring(text)
-    assert "smtpguard/net" in text
+    assert "smtpguard/sessions" in text
 
 
 # -- a run -----------------------------------------------------------------------------------------

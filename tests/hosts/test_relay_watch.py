@@ -103,6 +103,7 @@ def test_a_server_that_was_away_is_asked_before_anybody_is_served_again(net: Net
             # The first thing that it heard was the question.
             first_connection = second.wait_log("NOQUEUE: connect from ")
             assert f"[{OUTSIDERS}]" in first_connection
+            wait_until(lambda: second.log().count("NOQUEUE: connect from ") > 1, "the client's connection in the log")
             assert second.log().index("smtpguard-check@example.com") < second.log().rindex("NOQUEUE: connect from ")
 
 
