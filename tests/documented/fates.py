@@ -60,6 +60,11 @@ ELSEWHERE: Final[dict[str, Elsewhere]] = {
     ),
 }
 
+ON_ANOTHER_PAGE: Final[dict[str, tuple[str, str]]] = {
+    "README.md": (r"smtpguard setup sendmail --(dry-run|apply|undo)", "docs/deploy-sendmail.md"),
+}
+"""Commands of a page that would take its machine apart, and the page that has the same and a machine of its own."""
+
 MEANWHILE: Final = r"tcpdump .*"
 """Commands that go on while clients come: a session is held before they are interrupted."""
 

@@ -156,6 +156,11 @@ def follow(machine: Machine, page: str) -> None:
         machine.write(f"{where}/{name}", next(b.text for b in blocks(text(page)) if words in b.text))
     shown = shown_behind(text(page))
     for command in (one for one in TYPED if one.page == page and not one.inline):
+        shown_only, other = fates.ON_ANOTHER_PAGE.get(page, ("", ""))
+        if re.fullmatch(shown_only, command.text):
+            assert other in OWN_MACHINE
+            assert any(one.page == other and one.text.startswith(command.text) for one in TYPED), f"{command}: not in {other}"
+            continue
         moved = re.fullmatch(r"cd (\S+)", command.text)
         where = f"{where}/{moved[1]}" if moved else where
         said = run(machine, command, where)
