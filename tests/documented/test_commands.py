@@ -159,7 +159,9 @@ def follow(machine: Machine, page: str) -> None:
         shown_only, other = fates.ON_ANOTHER_PAGE.get(page, ("", ""))
         if re.fullmatch(shown_only, command.text):
             assert other in OWN_MACHINE
-            assert any(one.page == other and one.text.startswith(command.text) for one in TYPED), f"{command}: not in {other}"
+            assert any(one.page == other and one.text.startswith(command.text) for one in TYPED), (
+                f"{command}: not in {other}"
+            )
             continue
         moved = re.fullmatch(r"cd (\S+)", command.text)
         where = f"{where}/{moved[1]}" if moved else where
