@@ -170,6 +170,8 @@ class Setup:
         self._same(there, wishes)
         if wishes.policy != Wishes().policy:
             self._tell("--policy changes nothing here: change what `policy` in the settings names and reload the guard")
+        if wishes.shadow:
+            self._tell("--shadow changes nothing here: put `shadow: true` into the policy and reload the guard")
         for one in there.files:
             now = self._machine.known(one.path)
             if now is None or now.sha256 != one.after:
