@@ -1,12 +1,16 @@
-"""How hypothesis behaves in all tests.
+"""How hypothesis behaves in all tests, and signals in the programs that they run.
 
 No deadlines: the machine is shared, and time is measured where time is meant.  In CI the examples are
 the same at every run, so that a landing does not depend on luck; `make test-long` looks for new ones.
+
+Who starts the tests in the background, or under nohup, has some signals ignored, and so would be all programs that the
+tests start; a signal that has a handler here is one that those begin with as usual.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -18,3 +22,7 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("smtpguard")
+
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)

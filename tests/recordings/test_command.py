@@ -207,13 +207,7 @@ def test_an_interrupt_tells_what_was_found_so_far(policy: Path, tmp_path: Path) 
             file.write(frames.replace(port, (2000 + number).to_bytes(2, "big")))
     words = [*COMMAND, str(tmp_path / "long.pcap"), "--policy", str(policy), "--json"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-
-    def with_the_key() -> None:  # where the tests run in the background, it is ignored, and so it would be here
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=with_the_key
-    ) as process:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["session"] == 1

@@ -62,4 +62,4 @@ def test_a_session_that_is_cut_off_is_as_a_key_that_interrupts_and_nobody_need_r
         "except KeyboardInterrupt:\n    setup._tell('put back')\n    os._exit(17)\n"
     )
     with open("/dev/full", "wb") as full:
-        assert subprocess.run([sys.executable, "-c", program], stdout=full, check=False).returncode == 17
+        assert subprocess.run([sys.executable, "-c", program], stdout=full, check=False, timeout=60).returncode == 17
