@@ -100,6 +100,9 @@ def test_who_keeps_silent_is_left_after_the_time_for_a_banner_if_that_is_shorter
     with Scripted("first") as first, Scripted("second") as second, Scripted("third") as third:
         backends = [first.address, second.address, third.address]
         with guard_for(tmp_path, backends, {"timeouts": {"banner": 2}}, health=health) as guard:
+            # What the guard asks at its start must be over, or it finds out by itself who is silent.
+            asked = (first, second, third)
+            wait_until(lambda: all(one.connects and not one.connected() for one in asked), "the guard's own questions")
             first.silent = second.silent = True
             began = time.monotonic()
             assert _greeted_by(guard.port) == "third"
