@@ -19,8 +19,6 @@ PORTS: Final = {"smtp": 25, "submission": 587, "submissions": 465, "smtps": 465}
 BACKEND: Final = "tcp:127.0.0.1:2525"
 LISTENERS: Final = 64
 """sendmail has no more (MAXDAEMONS)."""
-DEFAULT_LEVEL: Final = 9
-"""Of both programs."""
 
 
 def written(cf: Cf, remarks: Remarks, policy: str) -> str:

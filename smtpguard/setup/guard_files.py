@@ -23,9 +23,6 @@ DROP_IN: Final = "/etc/systemd/system/smtpguard.service.d/transparent.conf"
 ROUTES: Final = "/usr/local/libexec/smtpguard-transparent"
 PACKAGED_ROUTES: Final = "/usr/libexec/smtpguard-transparent"
 INIT_SCRIPT: Final = "/etc/init.d/smtpguard"
-ASKED_AS: Final = {4: "198.51.100.1", 6: "2001:db8::1"}
-"""Addresses of outsiders that nobody has.  Debian's access map turns 192.0.2.0/24 away, and an answer to that would say
-nothing about relaying."""
 
 WATCHING: Final = """
 # Decide, log and count, and forward all the same.  What would have been refused: smtpguard report.  To switch over,
@@ -59,13 +56,12 @@ def settings(wishes: Wishes, doors: Iterable[Door], listen: Iterable[str], syslo
         "",
         "# The mail server is asked whether it would relay for outsiders: before the start, and from time to time.",
         "relay_check: enforce",
+        "",
+        "admin: unix:/run/smtpguard/admin.sock    # for `smtpguard status` and `smtpguard bans`",
+        *(["", "log: {to: syslog}"] if syslog else []),
+        "",
     ]
-    if wishes.identity == "transparent":
-        sources = ", ".join(f'"{ASKED_AS[family]}"' for family in behind)
-        lines += [f"relay_check_source: [{sources}]    # outsiders that are in no access map"]
-    lines += ["", "admin: unix:/run/smtpguard/admin.sock    # for `smtpguard status` and `smtpguard bans`"]
-    lines += ["", "log: {to: syslog}"] if syslog else []
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def _identity(wishes: Wishes) -> list[str]:
