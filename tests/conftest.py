@@ -4,14 +4,18 @@ No deadlines: the machine is shared, and time is measured where time is meant.  
 the same at every run, so that a landing does not depend on luck; `make test-long` looks for new ones.
 
 Who starts the tests in the background, or under nohup, has some signals ignored, and so would be all programs that the
-tests start; a signal that has a handler here is one that those begin with as usual.
+tests start; a signal that has a handler here is one that those begin with as usual.  A command that is called in
+this process, as `run` is with settings that have faults, may leave signals blocked, as it is about to end; the programs
+of the next test would have them blocked too.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -26,3 +30,10 @@ settings.load_profile("smtpguard")
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,16 +3,20 @@
 Contract: `visible` drops the lines of keywords that the guard would refuse anyway, and changes
 nothing else; if the last line goes, the one before it becomes the last.  `offering` adds one that the
 guard itself has.  `keywords` lists what the backend offers.
+
+A line such as `CHUNKING<0xFF>` offers nothing, as it is none of the grammar (ehlo-keyword, then a space or the end);
+it is not shown where CHUNKING is not, as a client may read it otherwise.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
 _KEYWORD: Final = re.compile(rb"250[ -]([A-Za-z0-9][A-Za-z0-9-]*)")
+_OFFERED: Final = re.compile(_KEYWORD.pattern + rb"(?= |\Z)")
 
 VERB_OF_KEYWORD: Final = {b"CHUNKING": b"BDAT", b"BINARYMIME": b"BDAT"}
 """Keywords whose verb has another name (RFC 3030); all others are named as their verb."""
@@ -21,31 +25,44 @@ VERB_OF_KEYWORD: Final = {b"CHUNKING": b"BDAT", b"BINARYMIME": b"BDAT"}
 REMEMBERED: Final = 64
 """EHLO replies, less their first lines: a backend has one or two, with TLS and without."""
 REMEMBERED_OCTETS: Final = 4096
-"""Of one that is remembered; so of all, 256 KiB."""
+"""Of one that is remembered; so of all, in two tables, 512 KiB."""
 
 
 def keywords(reply: bytes) -> frozenset[bytes]:
     """Return the keywords of an EHLO reply in upper case; its first line holds a domain, not one."""
-    return frozenset(filter(None, _keywords(reply)))
+    behind = _behind_first_line(reply)
+    read = _remembered_offers if len(behind) <= REMEMBERED_OCTETS else _read_offers
+    return read(behind)
 
 
-def _keywords(reply: bytes) -> tuple[bytes, ...]:
-    """Return the keyword of each line but the first, empty where a line has none."""
-    behind = reply[reply.find(b"\n") + 1 :]  # the first line may name the client, the others are the same for all
-    return _remembered(behind) if len(behind) <= REMEMBERED_OCTETS else _read(behind)
+def _behind_first_line(reply: bytes) -> bytes:
+    return reply[reply.find(b"\n") + 1 :]  # the first line may name the client, the others are the same for all
 
 
-def _read(lines: bytes) -> tuple[bytes, ...]:
-    matches = map(_KEYWORD.match, lines.split(b"\r\n")[:-1])
-    return tuple([b"" if match is None else match.group(1).upper() for match in matches])
+def _words(lines: bytes, form: re.Pattern[bytes]) -> Iterator[bytes]:
+    """Yield for each line the word of this form in upper case, empty where it has none."""
+    for line in lines.split(b"\r\n")[:-1]:
+        match = form.match(line)
+        yield b"" if match is None else match.group(1).upper()
 
 
-_remembered: Final = lru_cache(REMEMBERED)(_read)
+def _read_offers(lines: bytes) -> frozenset[bytes]:
+    return frozenset(filter(None, _words(lines, _OFFERED)))
+
+
+def _read_shown(lines: bytes) -> tuple[bytes, ...]:
+    return tuple(_words(lines, _KEYWORD))
+
+
+_remembered_offers: Final = lru_cache(REMEMBERED)(_read_offers)
+_remembered_shown: Final = lru_cache(REMEMBERED)(_read_shown)
 
 
 def visible(reply: bytes, offered: Callable[[bytes], bool]) -> bytes:
     """Return `reply` without the keywords that `offered` says no to; it is asked for their verb."""
-    shown = [offered(VERB_OF_KEYWORD.get(keyword, keyword)) for keyword in _keywords(reply)]
+    behind = _behind_first_line(reply)
+    named = _remembered_shown(behind) if len(behind) <= REMEMBERED_OCTETS else _read_shown(behind)
+    shown = [offered(VERB_OF_KEYWORD.get(keyword, keyword)) for keyword in named]
     if all(shown):
         return reply
     lines = reply.split(b"\r\n")[:-1]
