@@ -33,7 +33,8 @@ def import_sendmail(
 ) -> int:
     """Write the policy that a sendmail's files amount to, and tell what it could not carry over."""
     remarks = Remarks()
-    found = importing.imported(sources.gathered(remarks, cf, mc, access, relay_domains, local_host_names), remarks)
+    gathered = sources.gathered(remarks, cf, mc, access, relay_domains, local_host_names)
+    found = importing.imported(gathered, remarks, named=settings is not None)
     fragment = settings_part.written(found.sources.cf, remarks, output or "policy.yaml")
     text = writing.written(found)
     click.echo(f"read: {', '.join(found.sources.read)}", err=True)

@@ -61,11 +61,11 @@ class Cf:
 
     def option(self, name: str) -> Said | None:
         """Return an option's last value."""
-        found = self.options.get(name.lower())
+        found = self.all_of(name)
         return found[-1] if found else None
 
     def all_of(self, name: str) -> list[Said]:
-        """Return all values of an option whose values add up; sendmail takes the beginning of its name for it."""
+        """Return all values of an option, in order; sendmail takes the beginning of its name for it."""
         whole = name.lower()
         given = [said for key, values in self.options.items() if whole.startswith(key) for said in values]
         return sorted(given, key=lambda said: said.line)

@@ -5,20 +5,13 @@ Contract: reads the files of classes w and R and the access map; what is no doma
 
 from __future__ import annotations
 
-from errno import EFBIG
-from pathlib import Path
-from typing import Final
-
 from ..config import relay_files
-from ..config.plain_files import octets_of
 from ..policy.relaying import parse_domain
-from .cf_file import Said
+from .cf_file import Cf, Said
+from .classes import BIG_CLASS, words_of
 from .prefixes import block_of
 from .sources import Sources
 from .told import Remarks
-
-BIG_CLASS: Final = 100_000
-"""Members of a class, at most."""
 
 
 def relayed(sources: Sources, remarks: Remarks) -> dict[str, str]:
@@ -28,7 +21,8 @@ def relayed(sources: Sources, remarks: Remarks) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     own = [*sources.cf.classes.get("w", [])]
-    own += words_of(sources.local_host_names) if sources.local_host_names is not None else []
+    if sources.local_host_names is not None:
+        own += words_of(sources.local_host_names, first="w" in sources.first_words)
     for said in own:
         if said.text.lower() not in ("localhost", "localhost.localdomain"):
             _take(found, said, remarks, below=False)
@@ -41,7 +35,11 @@ def relayed(sources: Sources, remarks: Remarks) -> dict[str, str]:
         if address is None or said.text.startswith("["):
             _take(found, said, remarks, below=not sources.relay_hosts_only)
     if sources.access is not None:
-        domains, faults = relay_files.read_access(sources.access)
+        # The rule of FEATURE(`lookupdotdomain').
+        dotted = any(".$2" in rule.right for rule in sources.cf.rule_sets.get("D", []))
+        domains, faults = relay_files.read_access(
+            sources.access, below=not sources.relay_hosts_only, dotted=dotted, closing=True
+        )
         for fault in faults:
             remarks.tell(fault.file, fault.line, fault.text)
         for domain in domains:
@@ -62,7 +60,21 @@ def relayed(sources: Sources, remarks: Remarks) -> dict[str, str]:
             "sendmail adds its host's names and addresses when it starts, and maps may have more domains",
             "see that relay_domains has all that it takes mail for",
         )
+        _tell_who_authenticates(sources.cf, remarks)
     return found
+
+
+def _tell_who_authenticates(cf: Cf, remarks: Remarks) -> None:
+    """Tell if AUTH can succeed by a mechanism that is not one to relay for."""
+    trusted = {said.text.upper() for said in cf.classes.get("TrustAuthMech", [])}
+    offered = cf.option("AuthMechanisms")
+    if offered is None or not set(offered.text.upper().split()) <= trusted:
+        remarks.tell(
+            cf.file,
+            offered.line if offered is not None else 0,
+            "the guard relays for whoever has authenticated, and sendmail only by the mechanisms of TRUST_AUTH_MECH",
+            "set AuthMechanisms to these, or a rule for AUTH",
+        )
 
 
 def _take(found: dict[str, str], said: Said, remarks: Remarks, *, below: bool) -> None:
@@ -80,20 +92,5 @@ def class_r(sources: Sources) -> list[Said]:
     """Return the words of class R: domains, and addresses of clients."""
     words = [*sources.cf.classes.get("R", [])]
     if sources.relay_domains is not None:
-        words += words_of(sources.relay_domains)
+        words += words_of(sources.relay_domains, first="R" in sources.first_words)
     return words[:BIG_CLASS]
-
-
-def words_of(path: Path, *, first: bool = False) -> list[Said]:
-    """Return the words of a class's file; `#` begins a comment.  Raises OSError.
-
-    So it is read with the format `%[^\\#]` of classes w and R.  Without one (`first`) sendmail takes the first word of
-    each line that does not begin with `#`.
-    """
-    octets = octets_of(path, relay_files.FILE_OCTETS)
-    if len(octets) > relay_files.FILE_OCTETS:
-        raise OSError(EFBIG, f"larger than {relay_files.FILE_OCTETS} octets", str(path))
-    lines = enumerate(octets.decode("latin-1").split("\n"), 1)
-    if first:
-        return [Said(line.split()[0], number, str(path)) for number, line in lines if line.strip() and line[:1] != "#"]
-    return [Said(word, number, str(path)) for number, line in lines for word in line.partition("#")[0].split()]

@@ -1,8 +1,8 @@
 """What sendmail's files amount to, as the parts of a policy.
 
 Contract: `imported` follows sendmail's own order: a client that its access map refuses is refused all but greetings,
-then PrivacyOptions, then the rule sets check_vrfy, check_expn and check_etrn.  What could not be carried over is told,
-with its place.  No file makes it raise anything but OSError.
+then PrivacyOptions, then what is refused at one of its ports, then the rule sets check_vrfy, check_expn and check_etrn.
+What could not be carried over is told, with its place.  No file makes it raise anything but OSError.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -18,7 +17,7 @@ from attrs import define, evolve, field, frozen
 from ..policy import privacy
 from ..policy.networks import Block, Peer, parse_block
 from ..policy.reply_profiles import reply_for
-from . import client_map, domains, shapes
+from . import classes, client_map, daemons, domains, shapes
 from .cf_file import Cf, Said
 from .not_carried import tell_rest, verbatim
 from .prefixes import block_of, is_sure
@@ -91,7 +90,14 @@ class Imported:
         return ("RCPT",) if self.delayed else REFUSED_VERBS
 
     def expected(
-        self, verb: str, address: str, argument: str = "", *, greeted: bool = True, authenticated: bool = False
+        self,
+        verb: str,
+        address: str,
+        argument: str = "",
+        *,
+        greeted: bool = True,
+        authenticated: bool = False,
+        listener: str = "",
     ) -> str:
         """Return what sendmail does with a client's command in clear: `forward`, `privacy` or a reply."""
         peer = Peer.parse(address)
@@ -110,7 +116,7 @@ class Imported:
                 and (rule.not_blocks is None or not _has(rule.not_blocks, peer))
                 and rule.authenticated in (None, authenticated)
                 and not rule.tls
-                and rule.listeners is None
+                and (rule.listeners is None or listener in rule.listeners)
                 and (rule.arguments is None or _fits(argument, rule.arguments))
             ):
                 return rule.reply or "forward"
@@ -125,15 +131,25 @@ def _has(blocks: Iterable[Block], peer: Peer) -> bool:
     return any(one.family == peer.family and one.first <= peer.value <= one.last for one in blocks)
 
 
-def imported(sources: Sources, remarks: Remarks) -> Imported:
-    """Put together what the files say; raises OSError."""
+def imported(sources: Sources, remarks: Remarks, *, named: bool) -> Imported:
+    """Put together what the files say; raises OSError.
+
+    `named`: the guard will have the listeners that DaemonPortOptions name, and not only one at port 25.
+    """
     found = Imported(sources, remarks)
     _clients(found)
     _privacy(found)
-    classes = {name: [said.text for said in words] for name, words in sources.cf.classes.items()}
-    _class_files(sources.cf, classes, remarks)
+    members = classes.members(sources.cf, remarks)
     for name, verb in _SETS.items():
-        _rule_set(found, name, verb, classes)
+        _rule_set(found, name, verb, members, named)
+    closed = [
+        verb.decode("ascii")
+        for verb, ones in privacy.rules_of(found.privacy).items()
+        if any(not one.before_greeting for one in ones)
+    ]
+    for verb, rule, origin in daemons.rules(sources.cf, remarks, closed, named=named):
+        found.rules[verb] = [rule, *(() if rule.always else found.rules.get(verb, ()))]
+        found.origins[verb] = "; ".join(filter(None, (origin, found.origins.get(verb))))
     for name in _OTHER_SETS:
         if sources.cf.rule_sets.get(name):
             remarks.tell(
@@ -209,36 +225,12 @@ def _compressed(cf: Cf) -> bool:
     return said is not None and said.text[:1].lower() in ("t", "y", "")
 
 
-WORDS_TO_COMMENT: Final = "%[^#]"
-"""The format of the files of classes w and R, as it is without its backslash: all words up to a `#`."""
 _SHOWN_LINES: Final = 6
 
 
 def _lines(numbers: Iterable[int]) -> str:
     given = [*numbers]
     return ",".join(map(str, given[:_SHOWN_LINES])) + ("..." if len(given) > _SHOWN_LINES else "")
-
-
-def _class_files(cf: Cf, classes: dict[str, list[str]], remarks: Remarks) -> None:
-    """Read the files of classes, but those that are known by name."""
-    unknown: set[str] = set()
-    for name, files in cf.class_files.items():
-        for said in files:
-            words = said.text.split()
-            while words and words[0].startswith("-"):
-                words.pop(0)
-            path, form = Path(words[0]) if words else None, " ".join(words[1:])
-            if path is not None and path.is_absolute() and path.is_file() and form in ("", WORDS_TO_COMMENT):
-                try:
-                    found = domains.words_of(path, first=not form)[: domains.BIG_CLASS]
-                    classes.setdefault(name, []).extend(one.text for one in found)
-                    continue
-                except OSError as error:
-                    remarks.tell(cf.file, said.line, f"class {name}: {error.strerror}", "it counts as not known")
-            if name not in ("w", "R", "t"):
-                unknown.add(name)  # what is not known in full is not known
-    for name in unknown:
-        classes.pop(name, None)
 
 
 # -- rules ----------------------------------------------------------------------------
@@ -257,7 +249,7 @@ def _privacy(found: Imported) -> None:
                 found.privacy.append(option)
 
 
-def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[str]]) -> None:
+def _rule_set(found: Imported, name: str, verb: str, members: Mapping[str, list[str]], named: bool) -> None:
     cf, remarks = found.sources.cf, found.remarks
     if not cf.rule_sets.get(name):
         return
@@ -267,8 +259,8 @@ def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[
         return
     try:
         if _compressed(cf):
-            _without_v6(cf, name, classes)
-        rules = shapes.understood(cf, name, classes)
+            _without_v6(cf, name, members)
+        rules = shapes.understood(cf, name, members)
     except shapes.Unknown as unknown:
         remarks.tell(
             cf.file, unknown.line, f"{name} is not carried over: {unknown.why}: `{unknown.text}`", verbatim(cf, name)
@@ -290,14 +282,24 @@ def _rule_set(found: Imported, name: str, verb: str, classes: Mapping[str, list[
                 cf.file, rule.line, f"{name} is not carried over: no policy has such a rule", verbatim(cf, name)
             )
             return
-        kept.append(evolve(rule, not_blocks=None) if rule.not_blocks == () else rule)
-    found.rules[verb] = kept
+        here = rule if named else daemons.at_the_guard(rule, daemons.taken_over(cf))
+        if here is None:
+            remarks.tell(
+                cf.file,
+                rule.line,
+                f"{name}: left out, as it is about other ports than the guard's",
+                "with --settings it is a rule",
+            )
+        else:
+            kept.append(evolve(here, not_blocks=None) if here.not_blocks == () else here)
+    if kept or not rules:
+        found.rules[verb] = kept
     found.origins[verb] = f"{cf.file}:{line} {name}"
 
 
-def _without_v6(cf: Cf, name: str, classes: Mapping[str, Sequence[str]]) -> None:
+def _without_v6(cf: Cf, name: str, members: Mapping[str, Sequence[str]]) -> None:
     """Raise Unknown for rules that look at IPv6 addresses piece by piece, which go otherwise where they are short."""
     for rule in cf.rule_sets[name]:
         named = [one[2:].strip("{}") for one in tokens(rule.left) if one[:2] in ("$=", "$~")]
-        if "ipv6" in " ".join((rule.left, *(word for one in named for word in classes.get(one, ())))).lower():
+        if "ipv6" in " ".join((rule.left, *(word for one in named for word in members.get(one, ())))).lower():
             raise shapes.Unknown(rule.line, rule.text, "IPv6 addresses under UseCompressedIPv6Addresses")

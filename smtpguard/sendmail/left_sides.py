@@ -50,9 +50,11 @@ def blocks_of(left: list[str], classes: Mapping[str, Sequence[str]]) -> list[Blo
 def _of_class(words: Sequence[str], tail: list[str]) -> Iterator[Block]:
     """Yield what the members of a class fit that has `tail` behind it."""
     for word in words:
-        block = block_of(word.rstrip("."))
+        if word.startswith("$"):
+            raise ValueError(f"the class has another one in it ({word})")
+        block = block_of(word.rstrip(".")) if word[0] != "[" else None
         if block is None:
-            continue  # a name
+            continue  # a name, as an address in brackets is one
         dotted = word.endswith(".")
         whole = block.first == block.last
         if tail[:1] == ["."] and (dotted or whole or block.family == 6):
@@ -68,6 +70,6 @@ def _exact_tail(text: str, tail: tuple[str, ...]) -> bool:
 
 def _whole(text: str) -> Block:
     block = block_of(text)
-    if block is None or block.first != block.last:
+    if block is None or block.first != block.last or text.startswith("["):
         raise ValueError(f"{text} is no address")
     return block

@@ -46,13 +46,6 @@ def tell_rest(cf: Cf, remarks: Remarks) -> None:
         said = cf.option(name)
         if said is not None and said.text and said.text != _STOCK.get(name.lower()):
             remarks.tell(said.file, said.line, f"{name}={said.text}", to_do)
-    for said in cf.options.get("daemonportoptions", []):
-        modifiers = next(
-            (part.partition("=")[2].strip() for part in said.text.split(",") if part.strip()[:1].upper() == "M"), ""
-        )
-        for letter, what in _MODIFIERS.items():
-            if letter in modifiers:
-                remarks.tell(said.file, said.line, f"DaemonPortOptions {said.text}: {letter}", what)
 
 
 _STANDARD: Final = ("check_relay", "check_mail", "check_rcpt")
@@ -60,8 +53,23 @@ _SETS_TOLD: Final = {
     "greet_pause": ("FEATURE(`greet_pause')", "see `early_input`"),
     "RateControl": ("FEATURE(`ratecontrol')", "see `limits` with `count: connections`"),
     "ConnControl": ("FEATURE(`conncontrol')", "see `limits` with `count: parallel`"),
+    "Delay_TLS_Clt": ("FEATURE(`delay_checks')", "clients that are refused are so at RCPT"),
 }
-_BLOCKLISTS: Final = ("dnsbl", "ednsbl")
+_BLOCKLISTS: Final = ("dnsbl", "ednsbl", "mtamark")
+_RULES_TOLD: Final = (
+    (
+        "Basic_check_relay",
+        "Fix reverse DNS",
+        "require_rdns",
+        "who has no name in DNS is refused: keep it in sendmail behind a transparent guard",
+    ),
+    ("Rcpt_ok", "$=m", "relay_entire_domain", "who and what is in the own domain (class m): name the domain"),
+    ("Rcpt_ok", "$(mxserved", "relay_based_on_MX", "domains whose MX is this host: name them"),
+    ("Rcpt_ok", "$(bestmx", "bestmx_is_local", "domains whose best MX is this host: name them"),
+    ("Relay_ok", "$&f", "relay_mail_from", "who says that he is a sender of this site: anybody can"),
+    ("Relay_ok", "$(drac", "drac", "who has fetched mail before: use AUTH"),
+)
+"""By what a rule has in it; those that open in sendmail stay closed in the policy, and mail would be missed."""
 
 
 def _tell_sets(cf: Cf, remarks: Remarks) -> None:
@@ -73,6 +81,10 @@ def _tell_sets(cf: Cf, remarks: Remarks) -> None:
         if name in cf.maps:
             to_do = "it needs the client's address: keep it in sendmail behind a transparent guard"
             remarks.tell(cf.file, cf.maps[name].line, f"map {name} asks a blocklist of DNS's", to_do)
+    for name, mark, feature, what in _RULES_TOLD:
+        rule = next((one for one in cf.rule_sets.get(name, ()) if mark in f"{one.left} {one.right}"), None)
+        if rule is not None:
+            remarks.tell(cf.file, rule.line, f"FEATURE(`{feature}') is not carried over", what)
     for name in _STANDARD:
         if cf.rule_sets.get(name) and f"Basic_{name}" not in cf.rule_sets:
             what = f"rule set {name} is not sendmail's own, and is not carried over"
@@ -80,11 +92,3 @@ def _tell_sets(cf: Cf, remarks: Remarks) -> None:
     if "Basic_check_rcpt" in cf.rule_sets and "Relay_ok" not in cf.rule_sets:
         what = "there is no Relay_ok, as with FEATURE(`promiscuous_relay'): an OPEN RELAY"
         remarks.tell(cf.file, cf.first_line["Basic_check_rcpt"], what, "not carried over")
-
-
-_MODIFIERS: Final = {
-    "a": "AUTH is asked for on this port: a rule for MAIL with `listener` and `authenticated: false`",
-    "E": "ETRN is off on this port: a rule for ETRN with `listener`",
-    "s": "TLS from the first octet: a listener of its own (docs/tls.md)",
-    "f": "FQDN is asked for: sendmail goes on doing it",
-}

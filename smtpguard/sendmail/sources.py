@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from . import cf_file
 from .cf_file import Cf, Said
+from .classes import WORDS_TO_COMMENT
 from .told import Remarks
 
 FOLDER: Final = Path("/etc/mail")
@@ -58,6 +59,8 @@ class Sources:
     read: list[str] = field(factory=list)
     """Their names."""
     relay_hosts_only: bool = False
+    first_words: frozenset[str] = frozenset()
+    """Classes of whose files only the first word of a line counts."""
 
 
 def gathered(
@@ -80,8 +83,10 @@ def gathered(
         _take_mc(sources, mc, remarks, instead=cf is None)
         sources.read.append(mc)
     sources.access = _file(access) or _of_map(parsed if cf else sources.cf, remarks)
-    sources.relay_domains = _file(relay_domains) or _of_class(sources.cf, "R", remarks)
-    sources.local_host_names = _file(local_host_names) or _of_class(sources.cf, "w", remarks)
+    of_r, of_w = _of_class(sources.cf, "R", remarks), _of_class(sources.cf, "w", remarks)
+    sources.relay_domains = _file(relay_domains) or of_r.path
+    sources.local_host_names = _file(local_host_names) or of_w.path
+    sources.first_words = frozenset(name for name, of in (("R", of_r), ("w", of_w)) if of.first_words)
     parsing = sources.cf.rule_sets.get("ParseRecipient", [])
     sources.relay_hosts_only |= any("@ $=R >" in rule.left for rule in parsing)  # FEATURE(`relay_hosts_only')
     for path in (sources.access, sources.relay_domains, sources.local_host_names):
@@ -103,7 +108,7 @@ def _of_map(cf: Cf, remarks: Remarks) -> Path | None:
     if said is None:
         return None
     words = said.text.split()
-    path = Path(words[-1])
+    path = Path(re.sub(r"\.(db|pag|cdb)$", "", words[-1]))  # of the map itself, which is not the text
     if words[0] not in ("hash", "btree", "text", "dbm", "cdb") or not path.is_absolute():
         remarks.tell(cf.file, said.line, f"the access map is {said.text}", "write its text into a file for --access")
         return None
@@ -113,19 +118,31 @@ def _of_map(cf: Cf, remarks: Remarks) -> Path | None:
     return path
 
 
-def _of_class(cf: Cf, name: str, remarks: Remarks) -> Path | None:
+@frozen
+class _ClassFile:
+    """The file of a class, and how it is read."""
+
+    path: Path | None = None
+    first_words: bool = False
+
+
+def _of_class(cf: Cf, name: str, remarks: Remarks) -> _ClassFile:
+    """Return the file of a class that is there; what is in others is told, and missing only makes it smaller."""
+    found = _ClassFile()
     for said in cf.class_files.get(name, []):
         optional, words = False, said.text.split()
         while words and words[0].startswith("-"):
             optional = optional or "o" in words.pop(0)
-        path = Path(words[0]) if words else None
-        if path is None or not path.is_absolute():
+        path, form = Path(words[0]) if words else None, " ".join(words[1:])
+        if path is None or not path.is_absolute() or form not in ("", WORDS_TO_COMMENT):
             remarks.tell(cf.file, said.line, f"class {name} is from {said.text}", "write its words into a file")
+        elif path.is_file() and found.path is not None:
+            remarks.tell(cf.file, said.line, f"class {name}: {path} is left out", f"only {found.path} is read")
         elif path.is_file():
-            return path
+            found = _ClassFile(path, first_words=not form)
         elif not optional:
             remarks.tell(cf.file, said.line, f"{path} is not there", "name the file of class " + name)
-    return None
+    return found
 
 
 # -- sendmail.mc ---------------------------------------------------------------------
@@ -212,6 +229,10 @@ def _read_as_text(name: str, text: str) -> Cf:
         elif words and words[0].text == "access_db":
             given = re.search(r"/[^\s'`]+(?='?\s*$)", found[3])
             cf.maps["access"] = Said(f"hash {given[0] if given else '/etc/mail/access'}", number, name)
+    at = cf.options.setdefault("daemonportoptions", [])
+    at += [] if at else [Said("Name=MTA", 0, name)]
+    if not any(found[2] == "no_default_msa" for _, found in _calls(_CALL, text)):
+        at.append(Said("Name=MSA, Port=587, M=E", 0, name))  # what m4 adds
     return cf
 
 

@@ -198,6 +198,11 @@ def _tests(found: Imported) -> Iterator[str]:
             yield _test(found, verb, OUTSIDE[0], greeted=False)
         if any(rule.authenticated for rule in found.rules.get(verb, ())):
             yield _test(found, verb, OUTSIDE[0], authenticated=True)
+    for verb in (*_ASKED, "AUTH"):
+        for name in dict.fromkeys(name for rule in found.rules.get(verb, ()) for name in rule.listeners or ()):
+            yield _test(found, verb, OUTSIDE[0], listener=name)
+            if any(rule.authenticated is False for rule in found.rules[verb]):
+                yield _test(found, verb, OUTSIDE[0], authenticated=True, listener=name)
     own = next((one for one in found.domains if one[0] not in ".["), None)
     if own is not None and found.expected("RCPT", OUTSIDE[0]) == "forward":
         yield f'  - {{from: {OUTSIDE[0]}, command: "RCPT TO:<a@{own}>", expect: forward}}'
@@ -205,13 +210,22 @@ def _tests(found: Imported) -> Iterator[str]:
             yield f'  - {{from: {OUTSIDE[0]}, command: "RCPT TO:<a@{ELSEWHERE}>", expect: 550}}'
 
 
-def _test(found: Imported, verb: str, address: str, *, greeted: bool = True, authenticated: bool = False) -> str:
+def _test(
+    found: Imported,
+    verb: str,
+    address: str,
+    *,
+    greeted: bool = True,
+    authenticated: bool = False,
+    listener: str = "",
+) -> str:
     argument = _WITH.get(verb, verb).partition(" ")[2]
-    said = found.expected(verb, address, argument, greeted=greeted, authenticated=authenticated)
+    said = found.expected(verb, address, argument, greeted=greeted, authenticated=authenticated, listener=listener)
     if said == "privacy":
         said = str(reply_for("sendmail", verb.encode("ascii")))
     expected = "close" if said.startswith("421") else said[:3] if said[:1].isdigit() else said
     facts = ("" if greeted else "greeted: false, ") + ("authenticated: true, " if authenticated else "")
+    facts += f"listener: {json.dumps(listener)}, " if listener else ""
     source = json.dumps(address) if ":" in address else address
     return f"  - {{from: {source}, command: {json.dumps(_WITH.get(verb, verb))}, {facts}expect: {expected}}}"
 

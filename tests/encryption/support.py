@@ -92,14 +92,14 @@ class Certified:
 class EncryptingSendmail(RealSendmail):
     """A sendmail that offers STARTTLS itself, with a certificate for BACKEND."""
 
-    def __init__(self, issued: Issued, ca: bytes, **options: Any) -> None:
+    def __init__(self, issued: Issued, ca: bytes, extra_mc: str = "", **options: Any) -> None:
         self._certificates = run_directory("certificates")
         chain, key = issued.write(self._certificates, "backend")
         authority = self._certificates / "ca.pem"
         authority.write_bytes(ca)
         values = {"CACERT_PATH": self._certificates, "CACERT": authority, "SERVER_CERT": chain, "SERVER_KEY": key}
         text = "\n".join(f"define(`conf{name}', `{path}')dnl" for name, path in values.items())
-        super().__init__(extra_mc=text, **options)
+        super().__init__(extra_mc=f"{text}\n{extra_mc}", **options)
 
     def stop(self) -> None:
         super().stop()

@@ -40,11 +40,11 @@ def cf_of(folder: Path, fragment: str, *, warns: bool = False) -> Path:
     return path
 
 
-def import_files(**files: Path) -> tuple[str, list[str]]:
-    """Return the policy that files amount to, and what is told."""
+def import_files(*, named: bool = True, **files: Path) -> tuple[str, list[str]]:
+    """Return the policy that files amount to, and what is told; `named` is as for `importing.imported`."""
     remarks = Remarks()
-    named = {key: str(path) for key, path in files.items()}
-    text = writing.written(importing.imported(sources.gathered(remarks, **named), remarks))
+    gathered = sources.gathered(remarks, **{key: str(path) for key, path in files.items()})
+    text = writing.written(importing.imported(gathered, remarks, named=named))
     return text, [str(one) for one in remarks.found]
 
 

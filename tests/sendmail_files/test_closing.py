@@ -22,14 +22,14 @@ def data_of(policy: str) -> dict[str, Any]:
     return data
 
 
-def imported(folder: Path, cf: str, **files: str) -> tuple[dict[str, Any], str]:
+def imported(folder: Path, cf: str, *, named: bool = True, **files: str) -> tuple[dict[str, Any], str]:
     """Return the policy of a .cf and other files, and all that is told."""
     (folder / "sendmail.cf").write_text(cf, "latin-1")
     paths = {"cf": folder / "sendmail.cf"}
     for name, text in files.items():
         paths[name] = folder / name
         paths[name].write_text(text, "latin-1")
-    policy, told = import_files(**paths)
+    policy, told = import_files(named=named, **paths)
     return data_of(policy), "\n".join(told)
 
 
@@ -136,6 +136,15 @@ def test_auth_options_add_up(tmp_path: Path) -> None:
     assert data["auth"] == {"require_tls": True}
 
 
+def test_that_the_guard_relays_for_whoever_authenticates_is_told_where_sendmail_does_not(tmp_path: Path) -> None:
+    """It asks for a mechanism that is trusted."""
+    trusting = "Cwown.example\nC{TrustAuthMech}PLAIN\nC{TrustAuthMech}LOGIN\n"
+    assert "TRUST_AUTH_MECH" not in imported(tmp_path, f"{trusting}O AuthMechanisms=LOGIN plain\n")[1]
+    assert "TRUST_AUTH_MECH" in imported(tmp_path, f"{trusting}O AuthMechanisms=LOGIN CRAM-MD5\n")[1]
+    assert "TRUST_AUTH_MECH" in imported(tmp_path, trusting)[1]
+    assert "TRUST_AUTH_MECH" not in imported(tmp_path, "CRx.example\n")[1]
+
+
 @pytest.mark.parametrize(
     ("form", "members"),
     [("", ["192.0.2.1/32"]), (r" %[^\#]", ["192.0.2.1/32", "192.0.2.2/31"]), (" %s-%s", None)],
@@ -238,6 +247,35 @@ def test_what_a_cf_was_made_with_is_told(tmp_path: Path) -> None:
     whole = "\n".join(told)
     assert all(one in whole for one in ("greet_pause", "ratecontrol", "conncontrol", "blocklist", "OPEN RELAY"))
     assert data_of(policy)["relay_domains"]["domains"] == ["own.example", "relay.example"]
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        *("require_rdns", "relay_entire_domain", "relay_based_on_MX", "bestmx_is_local", "relay_mail_from", "drac"),
+        *("delay_checks", "greet_pause", "ratecontrol", "conncontrol"),
+    ],
+)
+def test_a_feature_that_a_policy_does_not_have_is_told_from_the_cf(feature: str, tmp_path: Path) -> None:
+    """Of a .cf without one of them it is not."""
+    frame = "FEATURE(`access_db')dnl\n"
+    _, before = import_files(cf=cf_of(tmp_path, frame))
+    _, told = import_files(cf=cf_of(tmp_path, f"{frame}FEATURE(`{feature}')dnl\n", warns=feature == "relay_mail_from"))
+    assert not [one for one in before if "FEATURE" in one]
+    assert [one for one in told if f"FEATURE(`{feature}')" in one]
+
+
+@pytest.mark.parametrize(
+    ("members", "left"),
+    [("[192.0.2.1]", "R$={F}"), ("[192.0.2.1]", "R$={F}$*"), ("x", "R[192.0.2.1]"), ("$={G}", "R$={F}")],
+)
+def test_an_address_in_brackets_is_a_name_and_fits_no_address_of_a_client(
+    members: str, left: str, tmp_path: Path
+) -> None:
+    """Or a rule set would let through whom sendmail does not; and a class in a class is not known."""
+    rules = f'Scheck_vrfy\nR$*\t$: $&{{client_addr}}\n{left}\t$@ OK\nR$*\t$#error $@ 5.7.1 $: "550 no"\n'
+    data, _ = imported(tmp_path, f"C{{G}}192.0.2.1\nC{{F}}{members}\n{rules}")
+    assert data["rulesets"]["check_vrfy"] in ([{"reply": "550 5.7.1 no"}], [{"action": "reply"}])
 
 
 def test_a_check_relay_that_is_not_sendmail_s_own_is_told(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_what_is_written_can_be_used_at_once_and_never_replaces_a_file(
     assert not [*policy_file.load(policy).failures()]
     loaded = settings.load(written, {}).settings
     assert [one.label for one in loaded.listen] == ["MTA-v4", "MSA-v6"]
+    assert policy_file.load(policy).listeners
+    assert not policy_file.load(policy).faults_with(one.label for one in loaded.listen)
     assert (loaded.log.level, loaded.policy) == (11, str(policy))
     before = policy.read_text("utf-8")
     policy.write_text(f"{before}# mine\n", "utf-8")

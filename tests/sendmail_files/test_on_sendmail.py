@@ -15,7 +15,7 @@ import pytest
 
 from tests.rig.hosts import Host
 from tests.rig.sendmail import RealSendmail, run_directory
-from tests.sendmail.support import ConfiguredGuard
+from tests.sendmail.support import ConfiguredGuard, server_endpoint
 
 from .conftest import EVERYWHERE
 from .support import ADDRESSES, ask_from, export, import_files
@@ -98,7 +98,10 @@ Connect:127\tRELAY
 def guarded(host: Host, folder: Path, plain: RealSendmail, policy: str) -> Iterator[list[int]]:
     """Run a guard with a policy in front of the plain sendmail; give its ports, of IPv4 and of IPv6."""
     backend = "127.0.0.1", plain.port
-    with host.inside(), ConfiguredGuard(folder, backend, policy, listen=("0.0.0.0", "::")) as guard:
+    # As the rig calls sendmail's.
+    named = [{"endpoint": server_endpoint(one), "name": f"MTA{n}"} for n, one in enumerate(("0.0.0.0", "::"), 1)]
+    settings = {"listen": named}
+    with host.inside(), ConfiguredGuard(folder, backend, policy, settings, listen=("0.0.0.0", "::")) as guard:
         yield guard.ports
 
 

@@ -153,6 +153,15 @@ def test_a_sendmail_mc_that_m4_cannot_read_is_read_as_text_and_that_is_told(tmp_
     assert any("read as text" in one for one in told)
 
 
+def test_the_text_of_an_access_map_stands_beside_the_map(tmp_path: Path) -> None:
+    """Which is nothing that could be read, and may be named with its suffix."""
+    write(tmp_path, "access.db", b"\0\1Connect:10\0RELAY")
+    write(tmp_path, "access", "Connect:192.0.2\tRELAY\n")
+    cf = write(tmp_path, "sendmail.cf", f"Kaccess hash -T<TMPF> {tmp_path}/access.db\n")
+    policy, _ = import_files(cf=cf)
+    assert networks(policy, "internal") == {"127.0.0.1/32", "::1/128", "192.0.2.0/24"}
+
+
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     """An import of half of the files would be a policy of half of the rules."""
     with pytest.raises(FileNotFoundError):
@@ -185,6 +194,8 @@ PIECES = st.sampled_from(
             "F{x}-o /dev/null",
             "Fw|/bin/true",
             "O PrivacyOptions=,,x",
+            "O DaemonPortOptions=Name=\xe9 x, M=aEAs, A=::1, F=inet6",
+            "OOPort=x,M=E,N=a",
             "O",
         ),
         *(

@@ -130,4 +130,4 @@ def test_rule_sets_that_were_edited_after_the_export_are_told_and_not_guessed(
     cf.write_text(text.replace(edited, into), "latin-1")
     back, told = import_files(cf=cf)
     assert any("check_vrfy is not carried over" in one for one in told)
-    assert yaml.safe_load(back)["rulesets"] == {"check_vrfy": [{"action": "reply"}]}
+    assert yaml.safe_load(back)["rulesets"]["check_vrfy"] == [{"action": "reply"}]
