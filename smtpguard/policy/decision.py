@@ -7,6 +7,7 @@ facts about the session are given instead of learned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..smtp import answers
 from ..smtp.answers import Closing
@@ -20,7 +21,7 @@ from ..smtp.verdict import Action, Facts, Verdict
 from .networks import Peer
 from .rules import Policy
 
-ASSUMED: Facts = Facts(greeted=True, esmtp=True)
+ASSUMED: Final = Facts(greeted=True, esmtp=True)
 """EHLO said, no TLS, no AUTH."""
 
 

@@ -13,8 +13,8 @@ from typing import Final
 
 PARALLEL: Final = "parallel"
 """Sessions at once, which are not counted over a time."""
-COUNTABLE: Final = (PARALLEL, "connections", "commands", "probes", "malformed", "recipients", "auth", "slow")
-"""What `count` may be; the others are the words of smtpguard.ledger.deeds.Kind."""
+OPERATOR: Final = "operator"
+"""What is said in place of a limit's name where a person asked for a ban; no limit has this name."""
 
 MOST_LIMITS: Final = 32
 """In one policy; each that counts what a client does costs time when it does it."""
@@ -27,6 +27,7 @@ LONGEST_DELAY: Final = 240.0
 LONGEST_BAN: Final = 366 * 86400
 """Seconds; addresses change hands."""
 MOST_COUNTED: Final = 1_000_000_000
+"""That a limit may allow; more is no limit."""
 
 
 class By(Enum):
@@ -85,7 +86,7 @@ class Limit:
 
     name: str
     counts: str
-    """Of COUNTABLE."""
+    """PARALLEL, or a word of smtpguard.ledger.deeds.Kind."""
     rate: Rate | None
     """None for what is counted at once (PARALLEL)."""
     steps: tuple[Step, ...]

@@ -14,17 +14,18 @@ What was said before `begin` waits for the banner, as on the wire, and is in wha
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from ..smtp.answers import Closing
 from ..smtp.dialogue import Dialogue
 from ..smtp.effects import (
+    BeginTls,
     Close,
     CommandsRead,
     Effect,
     Judged,
     Normalized,
     Refused,
-    StartTls,
     ToBackend,
     ToClient,
     Wait,
@@ -44,7 +45,7 @@ from .rules import ClientJudge, Policy
 from .supposed import END, Backend
 from .supposed import Obliging as Obliging
 
-_NO_NAMES: frozenset[str] = frozenset()
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 class Rehearsal:
@@ -189,7 +190,7 @@ class Rehearsal:
             self._wait = True
             if turn is not None:
                 turn.delay += effect.seconds
-        elif isinstance(effect, StartTls):
+        elif isinstance(effect, BeginTls):
             self._handshake = True
             if turn is not None:
                 turn.secured = True
@@ -208,12 +209,11 @@ class Rehearsal:
         turn.octets = self._line()
         # The dialogue tells of a line once it has dealt with it, and of no two at once.
         turn.asked, turn.verdict = self._judge.take()
-        # The octets of a chunk follow without a reply between.
         # Not `parse`: a line of a recording has any length, and why it is no command costs more than its length to say.
         turn.command = parsed = well_formed(_with_crlf(turn.octets))
         told = parsed is not None and parsed.verb in KNOWN_VERBS
         turn.private = self.dialogue.password_may_come and not told and not looks_like_auth(turn.octets)
-        if parsed is not None and parsed.verb == b"BDAT":
+        if parsed is not None and parsed.verb == b"BDAT":  # its octets follow without a reply between
             turn.what = What.CHUNK
             turn.chunk = chunk_size(parsed.argument) or 0
 
@@ -266,7 +266,7 @@ class Rehearsal:
         return cut
 
 
-_BEHIND = {b"334": What.SASL, b"354": What.CONTENT}
+_BEHIND: Final = {b"334": What.SASL, b"354": What.CONTENT}
 """What follows such a reply."""
 
 

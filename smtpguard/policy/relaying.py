@@ -26,7 +26,8 @@ _ARGUMENT: Final = re.compile(
 )
 # RFC 5321 4.1.2 atext and dots, less what moves the mailbox elsewhere: `%`, `!`, and `^`, which stood for `!` in the
 # rules of the first sendmails.  RFC 6531 3.3 adds all beyond ASCII.
-_LOCAL_PART: Final = re.compile(r"[A-Za-z0-9.#$&'*+/=?_`{|}~\u00a1-\U0010ffff-]+")
+# IMCEASMTP-a+40b+2Ec is an address elsewhere, which Exchange 5.5 took out again.
+_LOCAL_PART: Final = re.compile(r"(?!(?i:IMCEASMTP-))[A-Za-z0-9.#$&'*+/=?_`{|}~\u00a1-\U0010ffff-]+")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _V4: Final = re.compile(r"\[([0-9.]+)\]")
 _V6: Final = re.compile(r"\[ipv6:([0-9a-f:.]+)\]")

@@ -25,7 +25,7 @@ from .refusals import Failed, Refused
 from .services import Services
 from .undoing import Step, undo
 from .verifying import verify
-from .waiting import Gap, listens, wait_for_ports
+from .waiting import Gap, is_here, listens, wait_for_ports
 from .wishes import Wishes
 
 Tell = Callable[[str], None]
@@ -66,13 +66,15 @@ class Setup:
                 self._tell("an earlier setup was interrupted: it is taken back first")
                 self._undo(there, force=False)
             plan = self._planned(wishes)
+            for note in plan.notes:
+                self._tell(f"Note: {note}")
             self._step("keep what is there")
             made = manifests.begin(self._machine, plan, self._services.is_enabled(), self._services.is_active())
             try:
                 self._carry_out(plan, made)
             except (Refused, Failed, Faulty, OSError, KeyboardInterrupt) as error:
                 said = str(error) or type(error).__name__
-                self._tell(f"failed, so everything is put back: {said}")
+                self._tell(f"failed, so everything is put back: {said.splitlines()[0].rstrip(': ')}")
                 undo(self._machine, self._services, made, self._tell, self._step, force=True, spare=True)
                 raise Failed(f"{said}\nEverything is as it was before.") from error
 
@@ -83,8 +85,8 @@ class Setup:
             if there is None:
                 self._tell("nothing to undo: there is no setup of this host")
                 return
-            self._undo(there, force)
-            self._tell("everything is as it was before")
+            whole = self._undo(there, force)
+            self._tell("everything is as it was before" if whole else "all else is as it was before")
 
     # -- the steps --------------------------------------------------------------------------------------------
 
@@ -96,6 +98,9 @@ class Setup:
                 raise Refused("Nobody listens at port 25: start sendmail first, so that it can be seen to work.")
             if wishes.port in ports:
                 raise Refused(f"Somebody listens at port {wishes.port} already: name another one with --port.")
+            for address in wishes.listen:
+                if not is_here(address):
+                    raise Refused(f"--listen {address}: this host has no such address; `ip address` shows its own.")
         return plan
 
     def _carry_out(self, plan: Plan, made: Manifest) -> None:
@@ -153,8 +158,8 @@ class Setup:
         self._step("see whether it works")
         verify(list(plan.listen), plan.wishes.identity == "transparent", self._forwards, self._tell)
 
-    def _undo(self, made: Manifest, force: bool) -> None:
-        undo(self._machine, self._services, made, self._tell, self._step, force)
+    def _undo(self, made: Manifest, force: bool) -> bool:
+        return undo(self._machine, self._services, made, self._tell, self._step, force)
 
     # -- once more --------------------------------------------------------------------------------------------
 
@@ -164,7 +169,10 @@ class Setup:
             was = ", ".join(f"{key} {value}" for key, value in there.wishes.items())
             raise Refused(f"It is set up already, with {was}: --undo first.")
         if wishes.listen and list(wishes.listen) != there.listen:
-            raise Refused(f"It is set up already, and listens at {', '.join(there.listen)}: change {SETTINGS}.")
+            raise Refused(
+                f"It is set up already, and listens at {', '.join(there.listen)}: change `listen` in {SETTINGS} and "
+                "restart the guard (a reload does not open another address)."
+            )
 
     def _again(self, there: Manifest, wishes: Wishes) -> None:
         self._same(there, wishes)

@@ -41,7 +41,8 @@ def settings(wishes: Wishes, doors: Iterable[Door], listen: Iterable[str], syslo
     lines = [
         "# In front of the sendmail of this host.  Written by `smtpguard setup sendmail`; change it as you like, then:",
         f"#   smtpguard check --config {SETTINGS}",
-        "# and reload smtpguard.  `smtpguard setup sendmail --undo` leaves it alone once it has been changed.",
+        "# and reload smtpguard, or restart it if `listen` was changed.  `smtpguard setup sendmail --undo` leaves this",
+        "# file alone once it has been changed.  All keys: smtpguard.yaml(5).",
         "",
         "listen:",
         *(f'  - "{_listener(address)}"' for address in listen),

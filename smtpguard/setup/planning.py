@@ -154,6 +154,7 @@ class _Planner:
         there, rules = self._machine.read(SETTINGS), self._machine.read(POLICY)
         if there is not None and not guard_files.as_shipped(SETTINGS, there):
             self._fits(doors)
+            self._keeps(SETTINGS)
             self._watches(settings_file.load(self._machine.at(SETTINGS), {}).settings.policy)
             self._notes.append(f"{SETTINGS} is there and is kept, with all it says.")
             return []
@@ -167,6 +168,7 @@ class _Planner:
         elif rules is None or guard_files.as_shipped(POLICY, rules):
             changes.append(self._change(POLICY, text.encode(), "who may say what", mode=_READABLE))
         else:
+            self._keeps(POLICY)
             self._has_this_host((THIS_HOST,) if THIS_HOST.encode() in rules else (), POLICY)
             self._watches(str(self._machine.at(POLICY)))
             self._notes.append(f"{POLICY} is there and is kept, with all it says.")
@@ -176,7 +178,7 @@ class _Planner:
         """Return the policy that sendmail's own files amount to; what could not be carried over becomes notes."""
         remarks = Remarks()
         cf = str(self._machine.at(f"{self._wishes.mail_dir}/sendmail.cf"))
-        found = importing.imported(sources.gathered(remarks, cf, None, None, None, None), remarks)
+        found = importing.imported(sources.gathered(remarks, cf, None, None, None, None), remarks, named=False)
         self._notes += map(str, remarks.found)
         return writing.written(found)
 
@@ -185,6 +187,14 @@ class _Planner:
             raise Refused(
                 f"{file} has no network `{THIS_HOST}`, whose clients sendmail relays for under --identity bind.  Put "
                 f'it there: networks: {{{THIS_HOST}: [127.0.0.0/8, "::1/128"]}}'
+            )
+
+    def _keeps(self, file: str) -> None:
+        """Raise Refused if a policy was named, and a file that is kept says which one it is."""
+        if self._wishes.policy != Wishes().policy:
+            raise Refused(
+                f"{file} is there and is your own, so --policy {self._wishes.policy} would change nothing: leave "
+                "--policy out, or move the file away."
             )
 
     def _watches(self, policy: str) -> None:

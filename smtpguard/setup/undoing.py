@@ -28,10 +28,11 @@ Tell = Callable[[str], None]
 
 def undo(
     machine: Machine, services: Services, made: Manifest, tell: Tell, step: Step, force: bool, spare: bool = False
-) -> None:
-    """Do it."""
-    if not force and (changed := list(_changed(machine, made.files))):
-        told = "\n".join(line for one in changed for line in _told(machine, one))
+) -> bool:
+    """Do it; return True if nothing was left as it is."""
+    changed = list(_changed(machine, made.files))
+    if not force and (lost := [one for one in changed if not _of_the_guard(one)]):
+        told = "\n".join(line for one in lost for line in _told(machine, one))
         raise Refused(
             "Changed since `smtpguard setup`, so nothing was put back.  This is what putting back would change:\n"
             f"{told}\n--force does so all the same; carry over by hand what you want to keep, before or after it."
@@ -40,11 +41,11 @@ def undo(
     step("say that it is being taken back")
     if not untouched:
         made.to(Phase.UNDOING, machine)
-    left = list(_changed(machine, made.files)) if spare else []
+    left = changed if spare else [] if force else [one for one in changed if _of_the_guard(one)]
     for one in left:
-        tell(f"{one.path} was changed by somebody else, and is left as it is")
+        tell(f"{one.path} was changed {'by somebody else' if spare else 'since'}, and is left as it is")
     files = [one for one in made.files if one not in left]
-    ours = [one for one in files if one.before is None or one.path.startswith("/etc/smtpguard/")]
+    ours = [one for one in files if one.before is None or _of_the_guard(one)]
     theirs = [one for one in files if one not in ours]
     for one in theirs:
         step(f"put {one.path} back")
@@ -65,7 +66,8 @@ def undo(
         if one.before is not None:
             _put_back(machine, one)
         elif not _take_away(machine, one):
-            tell(f"{one.path} was changed since, and is left")
+            tell(f"{one.path} was changed since, and is left as it is")
+            left.append(one)
     for folder in reversed(made.folders):
         with suppress(OSError):  # something else is in it, or it is gone
             machine.at(folder).rmdir()
@@ -76,6 +78,12 @@ def undo(
         services.start()
     step("forget the backups")
     manifests.forget(machine)
+    return not left
+
+
+def _of_the_guard(one: Kept) -> bool:
+    """True for the guard's settings and policy, which the Debian package has put there before setup changed them."""
+    return one.path.startswith("/etc/smtpguard/")
 
 
 def _changed(machine: Machine, files: Iterable[Kept]) -> Iterator[Kept]:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ..net.sockets import make_transparent
 from .refusals import Failed
 
 SECONDS: Final = 30.0
 """For one reply: Debian's sendmail lets strangers wait for five before it greets, and may look names up."""
 REPLY_OCTETS: Final = 65536
+"""Of one reply, about; sendmail's longest has a fifth of that."""
 OUTSIDERS: Final = {4: "203.0.113.9", 6: "2001:db8:9::9"}
+"""Of nobody (RFC 5737, RFC 3849)."""
 _PORT: Final = 25
-_TRANSPARENT: Final = {4: (socket.IPPROTO_IP, 19), 6: (socket.IPPROTO_IPV6, 75)}
-"""IP_TRANSPARENT and IPV6_TRANSPARENT of linux/in.h and linux/in6.h."""
 
 
 def verify(listen: list[str], transparent: bool, forwards: Callable[[str], bool], tell: Callable[[str], None]) -> None:
@@ -67,7 +68,7 @@ def _talk(address: str, family: int, source: str | None) -> Iterator[Callable[[s
     with socket.socket(kind, socket.SOCK_STREAM) as client:
         client.settimeout(SECONDS)
         if source is not None:
-            client.setsockopt(*_TRANSPARENT[family], 1)
+            make_transparent(client)
             client.bind((source, 0))
         unread = b""
 

@@ -5,6 +5,7 @@ Contract: `wait_for_ports` returns when all of them listen, or raises Failed.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -36,6 +37,16 @@ def listens(machine: Machine, place: tuple[str, int]) -> bool:
     address, port = place
     everywhere = "::" if ":" in address else "0.0.0.0"
     return bool({(address, port), (everywhere, port)} & machine.listening())
+
+
+def is_here(address: str) -> bool:
+    """True if this host has an address, so that somebody could listen there; no port is taken."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as one:
+        try:
+            one.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 class Gap:

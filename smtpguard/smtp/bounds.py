@@ -1,4 +1,7 @@
-"""Bounds of one dialogue, each with the reason for its default."""
+"""Bounds of one dialogue.
+
+Contract: data; each has the reason for its default beside it.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ToBackend(Value):
 
 
 @dataclass(frozen=True)
-class StartTls:
+class BeginTls:
     """Begin TLS with the client, as the server, and say `Dialogue.tls_established` when it stands.
 
     Octets that were sent before are in clear, all that come from now on are not.
@@ -167,4 +167,4 @@ Note = (
     | Uninspected
     | BackendFault
 )
-Effect = ToClient | ToBackend | StartTls | Wait | Close | Note
+Effect = ToClient | ToBackend | BeginTls | Wait | Close | Note

@@ -9,7 +9,7 @@ on there is a tunnel, of which nobody knows what it carries.  dialogue.py has th
 from __future__ import annotations
 
 from . import answers
-from .effects import StartTls, ToBackend, ToClient, Uninspected
+from .effects import BeginTls, ToBackend, ToClient, Uninspected
 from .phases import Phase
 from .replies import BackendReply, Reply
 from .transfer import Transfer
@@ -32,7 +32,7 @@ class Encryption(Transfer):
             # The backend would go on where it was, and the client begins anew (RFC 3207 4.2).
             self._answer(answers.NO_TLS_NOW, b"STARTTLS")
             return
-        self._out += (ToClient(ready.octets), StartTls())
+        self._out += (ToClient(ready.octets), BeginTls())
         self._await(Phase.TLS)
 
     def _begin_tunnel(self, reply: BackendReply) -> None:

@@ -30,6 +30,8 @@ _NOT_HERE: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="STARTTLS
 _HIDDEN: Final = Verdict(Action.REPLY, answers.NOT_IMPLEMENTED, rule="BDAT, under `chunking: hide` in the settings")
 _NOT_COUNTED: Final = Verdict(Action.CLOSE, answers.NOT_IMPLEMENTED, rule="a BDAT whose octets cannot be counted")
 _NOT_KNOWN: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that the backend's profile does not know")
+_ALMOST: Final = Verdict(Action.REPLY, answers.UNKNOWN, rule="a verb that begins as one that is known, and is none")
+_BEGINNINGS: Final = tuple(sorted(KNOWN_VERBS))
 _BAD_CHUNK: Final = replace(_NOT_COUNTED, reply=answers.BAD_CHUNK)
 _ARGUMENT: Final = Verdict(Action.REPLY, answers.NO_ARGUMENT, rule=_RULE)
 _FREE: Final = CORE - {b"BDAT", b"STARTTLS"}
@@ -43,6 +45,14 @@ def never_forwarded(verb: bytes) -> bool:
     return verb in NEVER_FORWARDED or verb.startswith(NEVER_FORWARDED_PREFIX)
 
 
+def almost_known(verb: bytes, terms: Terms) -> bool:
+    """True for a verb (upper case) that a server takes for a known one if it looks no further than that one is long.
+
+    Servers of the 1980s do (upas, smail), so that VRFYX is VRFY to them, and to the policy a verb that nobody knows.
+    """
+    return verb not in KNOWN_VERBS and verb not in terms.verbs and verb.startswith(_BEGINNINGS)
+
+
 def not_offered(keyword: bytes, terms: Terms) -> bool:
     """True if a keyword of the backend's EHLO reply (upper case) is nothing that a client may make use of here.
 
@@ -54,6 +64,8 @@ def not_offered(keyword: bytes, terms: Terms) -> bool:
     if keyword == b"STARTTLS" and terms.starttls is not StartTls.PASSED:
         return True
     if terms.profile.seven_bit and keyword in EIGHT_BIT_KEYWORDS:
+        return True
+    if almost_known(keyword, terms):
         return True
     return never_forwarded(keyword) or (keyword in KNOWN_VERBS and not terms.known(keyword))
 
@@ -98,6 +110,8 @@ def _overrule(command: Command, verdict: Verdict, terms: Terms, facts: Facts) ->
         return replace(_OUR_TLS, delay=verdict.delay)
     if never_forwarded(command.verb):
         return _NEVER
+    if almost_known(command.verb, terms):
+        return _ALMOST
     return verdict if terms.known(command.verb) else _NOT_KNOWN
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import ehlo
 from .grammar import Command, is_last_chunk, parameters
 from .replies import BackendReply
-from .verbs import MECHANISMS
+from .verbs import ANONYMOUS, MECHANISMS
 from .verdict import NOTHING_KNOWN, Facts
 
 
@@ -63,7 +63,7 @@ class Knowledge:
             self._offers = frozenset()  # of the last EHLO, and if that is refused, of none
             self.may_chunk = False
         elif command.verb == b"AUTH":
-            mechanism = (command.argument or b"").partition(b" ")[0].upper().decode("ascii", "replace")
+            mechanism = (command.argument or b"").lstrip(b" ").partition(b" ")[0].upper().decode("ascii", "replace")
             self.mechanism = mechanism if mechanism in MECHANISMS else ""
 
     def accepted(self, verb: bytes, command: Command | None, reply: BackendReply) -> None:
@@ -87,7 +87,7 @@ class Knowledge:
                 self.message_over()
             case b"RSET":
                 self.message_over()
-            case b"AUTH" if reply.code == 235:
+            case b"AUTH" if reply.code == 235 and self.mechanism != ANONYMOUS:
                 self.facts = self.facts.authentication(True)
 
     def authentication_failed(self) -> None:

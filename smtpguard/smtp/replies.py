@@ -43,7 +43,7 @@ class Reply(Value):
         """Read `CODE [ENHANCED] text`; raises ValueError with the reason if a client could not take it."""
         code, _, text = line.partition(" ")
         if not re.fullmatch(r"[0-9]{3}", code):
-            raise ValueError("a reply begins with a three-digit code and a space")
+            raise ValueError("a reply begins with a three-digit code and a space, as in 550 5.7.1 Access denied")
         if code[0] not in "245":
             raise ValueError(f"code {code} would leave the client waiting: only 2yz, 4yz and 5yz end a command")
         if not text:
@@ -93,6 +93,7 @@ _FAULT_OCTETS: Final = 80
 _REMEMBERED: Final[dict[bytes, BackendReply]] = {}
 """Replies that came before: most are the same for every session, and need not be read again."""
 REMEMBERED_REPLIES: Final = 512
+"""A server has some dozens that name nobody; when those that do have filled it, it is begun anew."""
 REMEMBERED_OCTETS: Final = 512
 """Of one reply that is remembered, at most; so of all of them, 256 KiB."""
 

@@ -14,6 +14,11 @@ UNKNOWN: Final = b"UNKNOWN"
 """Stands for every verb outside the table, and for lines that have none."""
 
 
+def named(verb: bytes) -> str:
+    """Return a verb as the log, metrics and incidents may name it: one of the table, or UNKNOWN."""
+    return (verb if verb in KNOWN_VERBS else UNKNOWN).decode("ascii")
+
+
 class Tally:
     """The commands of one session."""
 

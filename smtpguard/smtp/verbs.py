@@ -50,9 +50,12 @@ EIGHT_BIT_KEYWORDS: Final = frozenset({b"8BITMIME", b"SMTPUTF8"})
 WITHOUT_ARGUMENT: Final = frozenset({b"DATA", b"RSET", b"QUIT", b"STARTTLS"})
 """RFC 5321 4.1.1 and RFC 3207 4 give these no argument; servers differ on `DATA x`."""
 
+ANONYMOUS: Final = "ANONYMOUS"
+"""The mechanism by which anybody gets a 235, whoever he is (RFC 4505)."""
+
 MECHANISMS: Final = frozenset(
     {
-        "PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL", "ANONYMOUS", "XOAUTH2", "OAUTHBEARER",
+        "PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL", ANONYMOUS, "XOAUTH2", "OAUTHBEARER",
         "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS",
     }
 )  # fmt: skip

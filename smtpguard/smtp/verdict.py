@@ -88,7 +88,7 @@ class Facts(Value):
         self.tls_names: Final = tls_names
         """The names in the client's certificate, lower case, if it was verified."""
         self.authenticated: Final = authenticated
-        """The backend answered an AUTH with 235."""
+        """The backend answered an AUTH with 235, and the mechanism was not ANONYMOUS."""
         self.auth_failed: Final = auth_failed
         """It answered one with 535."""
 

@@ -63,6 +63,7 @@ HOSTILE = [
     b"TO:<elsewhere::a@example.org>", b"TO:<list:a@example.org>", b"TO:<list:a@example.org;>",
     b"TO:<a@elsewhere.example@example.org>", b"TO:<a@example.org@elsewhere.example>", b"TO:<@example.org>", b"TO:<a@>",
     b"TO:<@>", b"TO:<a@@example.org>", b"TO:<a;b@example.org>",
+    b"TO:<IMCEASMTP-a+40elsewhere+2Eexample@example.org>", b"TO:<imceasmtp-a@example.org>",
     # Quotes and comments.
     b"TO:<\"george\"@example.org>", b"TO:<\"a@elsewhere.example\"@example.org>",
     b"TO:<a\\@elsewhere.example@example.org>", b"TO:<george\\@example.org>", b"TO:<(x)george@example.org>",

@@ -45,6 +45,17 @@ rulesets:
     assert said(rules, "VRFY x", OUTSIDE) == "forward"
 
 
+@pytest.mark.parametrize("shadow", ["false", "true"])
+def test_verbs_that_a_client_makes_up_share_one_verdict(shadow: str) -> None:
+    """It is worked out once and kept; one for each verb would let clients fill memory."""
+    judge = policy(f"rulesets: {{check_other: [{{action: reply, shadow: {shadow}}}]}}").judge_for(OUTSIDE, "")
+    first, second = (judge.judge(Command(verb + b"\r\n", verb, None), GREETED) for verb in (b"XFIRST", b"XSECOND"))
+    assert first is second
+    assert (first.action, first.would is not None) == (
+        (Action.FORWARD, True) if shadow == "true" else (Action.REPLY, False)
+    )
+
+
 CERTIFIED = Facts(tls=True, tls_names=frozenset({"mx.partner.example"}))
 
 

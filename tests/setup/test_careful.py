@@ -40,6 +40,30 @@ def test_what_somebody_changed_while_it_failed_is_left_and_the_rest_is_put_back(
     assert not machine.at(manifests.FOLDER).exists()
 
 
+def test_a_policy_of_the_package_that_was_changed_since_does_not_stop_the_undoing_and_is_left(tmp_path: Path) -> None:
+    """Who follows docs/start.md takes `shadow: true` out of it; its settings, which nobody changed, are put back."""
+    policy, settings, theirs = "/etc/smtpguard/policy.yaml", "/etc/smtpguard/smtpguard.yaml", NAMES[0]
+    machine, told = Machine(tmp_path), list[str]()
+    for name in (policy, settings, theirs):
+        machine.at(name).parent.mkdir(parents=True, exist_ok=True)
+        machine.at(name).write_bytes(b"old\n")
+    like = Known("", 0o644, os.getuid(), os.getgid(), 0)
+    ours, others = (
+        tuple(Change(name, "", b"old\n", b"new\n", machine.known(name), like) for name in names)
+        for names in ((policy, settings), (theirs,))
+    )
+    plan = Plan(Wishes(), ours, others, (), (), ())
+    with manifests.alone(machine):
+        made = manifests.begin(machine, plan, True, False)
+        for change in (*ours, *others):
+            machine.write(change.path, change.after, change.like)
+        machine.at(policy).write_bytes(b"mine\n")
+        assert not undo(machine, NoServices(machine), made, told.append, lambda _: None, force=False)
+    assert [machine.read(name) for name in (policy, settings, theirs)] == [b"mine\n", b"old\n", b"old\n"]
+    assert told == [f"{policy} was changed since, and is left as it is"]
+    assert not machine.at(manifests.FOLDER).exists()
+
+
 def test_no_link_of_an_image_leads_to_files_of_this_host(tmp_path: Path) -> None:
     """In the image it is a folder of the image; seen from here it is one of this host."""
     image, here = tmp_path / "image", tmp_path / "here"

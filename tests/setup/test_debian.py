@@ -121,12 +121,15 @@ def test_a_step_that_fails_has_everything_put_back(systemd: tuple[Debian, Host])
     """A guard that does not start, here; its own words are told, and sendmail is at port 25 again."""
     debian, _ = systemd
     before = tree(debian)
+    said = setup(debian, "--apply", "--listen", "10.9.8.7", status=os.EX_CONFIG)
+    assert said == "--listen 10.9.8.7: this host has no such address; `ip address` shows its own.\n"
+    assert tree(debian) == before
     broken = "#!/bin/sh\\necho no, thank you >&2; exit 78\\n"
     debian.sh(f"mv {PROGRAM} {PROGRAM}.away; printf '{broken}' >{PROGRAM}; chmod 755 {PROGRAM}")
     try:
         command = "/opt/smtpguard/bin/python", f"{PROGRAM}.away", "setup", "sendmail", "--apply"
         said = debian.run(*command, status=os.EX_UNAVAILABLE)
-        assert "no, thank you" in said
+        assert said.count("no, thank you") == 1
         assert "Everything is as it was before." in said
     finally:
         debian.sh(f"mv {PROGRAM}.away {PROGRAM}")
@@ -219,6 +222,12 @@ REFUSALS = {
         "cd /mnt/etc; mkdir smtpguard; echo '{listen: tcp:25, backend: tcp:192.0.2.1:25}' >smtpguard/smtpguard.yaml",
         "its backend is not tcp:127.0.0.1:2525",
     ),
+    "a policy of one's own, and another that is named": (
+        "mkdir /mnt/etc/smtpguard; echo 'rulesets: {}' >/mnt/etc/smtpguard/policy.yaml",
+        "/etc/smtpguard/policy.yaml is there and is your own, so --policy perimeter would change nothing",
+        "--policy",
+        "perimeter",
+    ),
     "no macros": ("rm -r /mnt/usr/share/sendmail/cf", "apt-get install m4 sendmail-cf"),
 }
 
@@ -227,14 +236,14 @@ def test_what_it_does_not_understand_it_refuses_with_what_to_do(init: tuple[Debi
     """Status 78, and not a file is touched; on images, one for each."""
     debian, _ = init
     before = tree(debian)
-    for what, (change, said) in REFUSALS.items():
+    for what, (change, said, *options) in REFUSALS.items():
         debian.sh("mkdir -p /image && mount -t tmpfs none /image && mkdir /image/upper /image/work")
         debian.sh("mount -t overlay -o lowerdir=/,upperdir=/image/upper,workdir=/image/work overlay /mnt")
         try:
             debian.sh("mount -t proc proc /mnt/proc && mount --bind /dev /mnt/dev")
             debian.sh(change)
             found = debian.sh("find /image/upper -type f -newer /mnt/etc/mail/submit.cf | sort")
-            told = setup(debian, "--apply", "--root", "/mnt", status=os.EX_CONFIG)
+            told = setup(debian, "--apply", "--root", "/mnt", *options, status=os.EX_CONFIG)
             assert said in told, what
             assert "Nothing is changed.  By hand:" in told, what
             assert not debian.path("/mnt/var/lib/smtpguard-setup").exists(), what
@@ -253,6 +262,7 @@ def test_the_policy_may_be_what_sendmails_own_files_amount_to(init: tuple[Debian
         assert "write /etc/smtpguard/policy.yaml" in said
         assert '+  this-host: [127.0.0.0/8, "::1/128"]' in said
         setup(debian, "--apply", "--root", "/mnt", "--policy", "import", "--identity", "bind")
+        assert "listener:" not in debian.path("/etc/smtpguard/policy.yaml").read_text()
         debian.run(PROGRAM, "check", "--policy", "/etc/smtpguard/policy.yaml")
         setup(debian, "--undo", "--root", "/mnt")
     finally:

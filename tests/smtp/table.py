@@ -17,10 +17,10 @@ from smtpguard.smtp.answers import Closing
 from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.dialogue import Dialogue
 from smtpguard.smtp.effects import (
+    BeginTls,
     Close,
     Effect,
     Note,
-    StartTls,
     ToBackend,
     ToClient,
     Wait,
@@ -93,7 +93,7 @@ class Table:
                     self.to_backend += octets
                 case Wait(seconds):
                     self.waits.append(seconds)
-                case StartTls():
+                case BeginTls():
                     self.tls_begun += 1
                 case Close():
                     self.closed = effect

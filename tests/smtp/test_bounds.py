@@ -10,6 +10,7 @@ from smtpguard.smtp.bounds import Bounds
 from smtpguard.smtp.effects import BackendFault, Refused
 from smtpguard.smtp.grammar import Fault
 from smtpguard.smtp.profiles import PROFILES, Profile
+from smtpguard.smtp.replies import REMEMBERED_OCTETS, ReplyReader
 
 from .table import Split, Table, each_octet, policy, whole
 
@@ -21,6 +22,18 @@ def greeted(bounds: Bounds | None = None, profile: str = "default") -> Table:
     table.backend(b"220 mx\r\n")
     table.take_client()
     return table
+
+
+def test_replies_are_remembered_only_where_they_are_short() -> None:
+    """The list of an EXPN may be long, and another each time."""
+    for text, same in ((b"x", True), (b"x" * REMEMBERED_OCTETS, False)):
+        reader, octets = ReplyReader(16384, 1 << 20), b"250 " + text + b"\r\n"
+        replies = []
+        for _ in range(2):
+            reader.append(octets)
+            replies.append(reader.take())
+        assert replies[0] == replies[1]
+        assert (replies[0] is replies[1]) is same
 
 
 @pytest.mark.parametrize("split", [whole, each_octet])

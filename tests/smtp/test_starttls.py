@@ -90,6 +90,19 @@ def test_a_session_that_began_encrypted_offers_no_starttls(split: Split) -> None
     assert table.take_client() == b"502 5.5.1 Command not implemented\r\n"
 
 
+@pytest.mark.parametrize("starttls", [StartTls.OFFERED, StartTls.PASSED])
+def test_a_session_that_is_cut_off_where_the_guard_has_no_voice_ends_at_once(starttls: StartTls) -> None:
+    """A 421 would be taken for a part of the encryption; so none is said, and there is none to be waited for."""
+    table = greeted(starttls)
+    table.client(b"STARTTLS\r\n")
+    table.backend(b"220 go\r\n" if starttls is StartTls.PASSED else b"")
+    table.take_client()
+    table.perform(table.dialogue.stop())
+    assert table.take_client() == b""
+    assert table.closed is not None
+    assert not table.closed.linger
+
+
 def test_both_bounds_of_a_tunnel_are_the_shells() -> None:
     """What goes through is neither kept nor looked at."""
     table = greeted(StartTls.PASSED)

@@ -27,6 +27,7 @@ FOLDER = Path(__file__).parents[1] / "transcripts"
 
 POLICIES = {
     "none": "rulesets: {}",
+    "declared": "verbs: [vrfyx]\nrulesets: {}",
     "delay": "rulesets: {check_vrfy: [{action: reply, delay: 5}], check_noop: [{action: forward, delay: 3}]}",
     "close": "rulesets: {check_debug: [{action: close}], check_wiz: [{action: close, reply: 554 5.7.1 Go away}]}",
     "banner": "banner: mx.example.org ESMTP\nrulesets: {check_bdat: [{action: close}]}",
