@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from .backends.backend_side import BackendUser
 from .backends.pool import Pool
-from .backends.relay_watch import Standing
+from .backends.relay_watch import WOULD_RELAY, Standing
 from .journal.journal import no_names
 from .journal.opening import make_journal, new_sinks, rewrite
 from .ledger.reports import Report
@@ -30,7 +30,7 @@ from .lifecycle.announcing import announce, announce_end, announce_stop, cannot_
 from .lifecycle.configuration import Configuration, Read, in_place
 from .lifecycle.ending import Ending
 from .lifecycle.pulse import Pulse
-from .lifecycle.reloading import RELAYS, LastReload, Refused, Reloading, refused, reloaded, same_question
+from .lifecycle.reloading import LastReload, Refused, Reloading, refused, reloaded, same_question
 from .lifecycle.share import Share
 from .net import adopted, endpoints
 from .net.factories import Making
@@ -266,7 +266,7 @@ class Service:
             behind.believe(self._behind)
         elif (yield behind.start()) is Standing.RELAYS:
             behind.let_go()
-            raise Refused((RELAYS,))
+            raise Refused((WOULD_RELAY,))
         if self.stopping:
             behind.let_go()
             return

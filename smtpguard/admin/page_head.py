@@ -1,4 +1,7 @@
-"""The upper part of the page: whose it is, whether all is well, and the numbers that say how much goes on."""
+"""The upper part of the page: whose it is, whether all is well, and the numbers that say how much goes on.
+
+Contract: as page.py.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ REASONS: Final = {
     "untrusted": "PROXY header not believed",
     "connections": "too many connections",
 }
-"""Words for smtpguard.sessions.observing.TURNED_AWAY; any other reason is its own word."""
+"""Words for smtpguard.metrics.catalogue.REASONS; any other reason is its own word."""
 
 
 def masthead(status: Mapping[str, Any], now: float) -> Markup:

@@ -1,4 +1,7 @@
-"""Incidents: who tries what, and how it is known."""
+"""Incidents: who tries what, and how it is known.
+
+Contract: as page.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the guard is made of: mail servers, processes, listeners, limits, bans, what it remembers."""
+"""What the guard is made of: mail servers, processes, listeners, limits, bans, what it remembers.
+
+Contract: as page.py.
+"""
 
 from __future__ import annotations
 

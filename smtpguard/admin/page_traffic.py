@@ -1,4 +1,7 @@
-"""What is decided: verdicts by rule, commands by verb, and sessions as they are now."""
+"""What is decided: verdicts by rule, commands by verb, and sessions as they are now.
+
+Contract: as page.py.
+"""
 
 from __future__ import annotations
 

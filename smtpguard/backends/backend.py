@@ -100,11 +100,6 @@ class BackendConnector:
         self._for_outsiders = endpoints.client(reactor, self.endpoint, bind.get("default"), seconds)
         self._plain_until = 0.0
 
-    @property
-    def shows_clients(self) -> bool:
-        """True if the backend is told who the client is."""
-        return self._settings.identity != "none"
-
     def connect(self, user: BackendUser, client: Client) -> Deferred[Any]:
         """Connect for `client`; the result fails if that cannot be, and may be cancelled."""
         try:

@@ -32,6 +32,9 @@ from ..policy.networks import Peer
 from ..smtp.effects import BackendFault
 from ..tls.engine import TlsEngine, TlsFault
 
+LEAVE_SECONDS: Final = 2.0
+"""For a backend to read the QUIT of whoever needs nothing more of it: a check, or a client that goes to another one."""
+
 Named = Callable[[str | None], None]
 
 

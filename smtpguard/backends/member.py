@@ -79,7 +79,7 @@ class Member:
     @property
     def usable(self) -> bool:
         """True if sessions may go there."""
-        return self.health.up and self.watch.standing is Standing.SERVE
+        return self.health.up and self.serves
 
     @property
     def state(self) -> str:

@@ -24,7 +24,7 @@ from ..policy.rules import Policy
 from .backend import Attempt, BackendConnector, Client
 from .backend_side import BackendUser
 from .member import Member
-from .relay_watch import Standing
+from .relay_watch import RelayWatch, Standing
 from .single import Single
 from .trial import Trial, Waiting
 
@@ -195,7 +195,7 @@ class Pool:
     # -- what changes --------------------------------------------------------------------------------
 
     @property
-    def _watches(self) -> list[Any]:
+    def _watches(self) -> list[RelayWatch]:
         """Of what is not down: what is down is asked when it is back."""
         if self._single is not None:
             return [self._single.watch]

@@ -20,11 +20,9 @@ from ..ledger.words import many
 from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
-from .backend_side import BackendSide, BackendUser
-from .blame import is_ours
+from .backend_side import LEAVE_SECONDS, BackendSide, BackendUser
+from .blame import is_ours, not_connected
 
-LEAVE_SECONDS: Final = 2.0
-"""For the backend to read the QUIT."""
 _LIKE_SENDMAIL: Final = frozenset({"default", "sendmail", "sendmail-legacy"})
 """Profiles whose servers are asked as sendmail wants it."""
 
@@ -75,7 +73,7 @@ class _Probing:
         self._backend: BackendSide | None = None
 
     def not_connected(self, failure: Failure) -> None:
-        self._report(Finding(False, f"cannot connect: {failure.getErrorMessage()}", away=True, ours=is_ours(failure)))
+        self._report(Finding(False, not_connected(failure), away=True, ours=is_ours(failure)))
 
     def late(self, why: str) -> None:
         self._report(Finding(False, why, away=self._backend is None))

@@ -19,12 +19,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
-from .backend_side import BackendSide, BackendUser
+from .backend_side import LEAVE_SECONDS, BackendSide, BackendUser
+from .blame import not_connected
 
 ASK_SECONDS: Final = 60.0
 """For the whole conversation; sendmail may look names up before it answers."""
-LEAVE_SECONDS: Final = 2.0
-"""For the backend to read the QUIT."""
 
 
 class Relaying(Enum):
@@ -61,7 +60,7 @@ def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str
         return answer
 
     connecting = maybeDeferred(connect, asking)
-    connecting.addErrback(lambda failure: asking.give_up(f"cannot connect: {failure.getErrorMessage()}"))
+    connecting.addErrback(lambda failure: asking.give_up(not_connected(failure)))
     return asking.answer.addCallback(settled)
 
 

@@ -1,11 +1,10 @@
 """Whether a backend may be used: asked at the start, and again whenever it may have become another.
 
-Contract: a `RelayWatch` asks (relay_check.py) as outsiders are seen, once for each family that they may
-have, and keeps what follows from the answers in `standing` and `closed_because`.  Under `enforce` nobody
-is served as long as there is no answer, after an outage too, nor while the backend would relay for
-outsiders.  Where the policy itself keeps outsiders from relaying (`relay_domains`), any backend will
-do, and that is said.  Each of several backends has a watch of its own (member.py), which rests while the
-backend is away.
+Contract: a `RelayWatch` asks (relay_check.py) as outsiders are seen (relay_question.py), and keeps what follows from
+the answers in `standing` and `closed_because`.  Under `enforce` nobody is served as long as there is no answer, after
+an outage too, nor while the backend would relay for outsiders.  Where the policy itself keeps outsiders from relaying
+(`relay_domains`), any backend will do, and that is said.  Each of several backends has a watch of its own (member.py),
+which rests while the backend is away.
 """
 
 from __future__ import annotations
@@ -13,34 +12,28 @@ from __future__ import annotations
 import syslog
 from collections.abc import Callable, Iterator
 from enum import Enum
-from functools import partial
 from typing import Any, Final
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 
 from ..config.endpoints import parse_client
 from ..config.settings import Settings
-from ..identity.origin import Origin
 from ..journal.journal import Journal
-from ..policy.networks import UNKNOWN_PEER, Peer
 from ..policy.rules import Policy
 from .backend import BackendConnector, Client
+from .blame import CANNOT_CONNECT
 from .relay_check import Answer, Relaying, ask
+from .relay_question import Question, questions
 
 ASK_AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Between questions to a backend that gives no answer, or the wrong one; the last one goes on."""
 LOST_SECONDS: Final = 10.0
 """A connection that fails may be due to its client, so no more than one in this time leads to a question."""
-DOCUMENTATION: Final = {
-    4: ("198.51.100.1", "203.0.113.1", "192.0.2.1"),  # RFC 5737; Debian's access map of sendmail rejects 192.0.2
-    6: ("2001:db8::1", "3fff::1"),  # RFC 3849, RFC 9637
-}
-"""Addresses that nobody has, to be shown to a backend as an outsider's."""
 _ABOUT_THE_QUESTION: Final = "relay_check_recipient, relay_check_source and --relay-check"
 _ABOUT_THE_WAY: Final = "backend.endpoint: does the mail server listen there?"
-_PORT: Final = 25025  # an outsider's; any will do
+WOULD_RELAY: Final = "the mail server would relay for outsiders (relay check)"
+"""Why clients are turned away, or a reload is refused."""
 
 
 class Standing(Enum):
@@ -51,13 +44,6 @@ class Standing(Enum):
     """There is no answer: 421."""
     RELAYS = "relays"
     """The backend would relay for outsiders: 421, or no start."""
-
-
-@frozen
-class _Question:
-    client: Client
-    shown: str
-    """The address that the backend is shown; empty for that of the guard's end of the connection."""
 
 
 class RelayWatch:
@@ -80,7 +66,7 @@ class RelayWatch:
         self._journal = journal
         self._host = host
         self._changed = changed
-        self._questions = list(_questions(settings, policy, backend))
+        self._questions = list(questions(settings, policy))
         # Behind a STARTTLS that is passed through no recipient is looked at.
         self._safe = policy.refuses_relaying and not settings.passes_starttls
         self._asking = False
@@ -102,7 +88,7 @@ class RelayWatch:
             case Standing.WAIT:
                 return "relay check without an answer yet"
             case Standing.RELAYS:
-                return "the mail server would relay for outsiders (relay check)"
+                return WOULD_RELAY
         return None
 
     def start(self) -> Deferred[Standing]:
@@ -180,11 +166,11 @@ class RelayWatch:
         asked_in = self._round
         recipient = self._settings.relay_check_recipient
 
-        def about(question: _Question) -> Deferred[tuple[_Question, Answer]]:
+        def about(question: Question) -> Deferred[tuple[Question, Answer]]:
             asked = ask(self._reactor, lambda user: self._backend.connect(user, question.client), self._host, recipient)
             return asked.addCallback(lambda answer: (question, answer))
 
-        def answered(answers: list[tuple[_Question, Answer]]) -> None:
+        def answered(answers: list[tuple[Question, Answer]]) -> None:
             if asked_in != self._round:
                 return
             self._asking = False
@@ -207,7 +193,7 @@ class RelayWatch:
 
     # -- judging -----------------------------------------------------------------------------------
 
-    def _judge(self, answers: list[tuple[_Question, Answer]]) -> None:
+    def _judge(self, answers: list[tuple[Question, Answer]]) -> None:
         found = {answer.relaying for _, answer in answers}
         enforced = self._settings.relay_check == "enforce"
         for question, answer in answers:
@@ -224,7 +210,7 @@ class RelayWatch:
         else:
             self._set(Standing.SERVE)
 
-    def _tell(self, question: _Question, answer: Answer, enforced: bool) -> None:
+    def _tell(self, question: Question, answer: Answer, enforced: bool) -> None:
         source = question.shown or answer.source
         backend = self._backend.endpoint
         if ":" in source and self._settings.backend.endpoint_ipv6 is not None:
@@ -248,7 +234,7 @@ class RelayWatch:
             waits = enforced and not self._safe and (answer.away or self.standing is not Standing.SERVE)
             waiting = "clients get 421 until it answers" if waits else "serving all the same"
             keys = "backend.server_name and backend.ca" if answer.said.startswith("TLS: ") else _ABOUT_THE_QUESTION
-            if answer.said.startswith("cannot connect: ") and "refused" in answer.said:
+            if answer.said.startswith(CANNOT_CONNECT) and "refused" in answer.said:
                 keys = _ABOUT_THE_WAY
             text = f"{backend} gave no clear answer: {answer.said}; {waiting} (see {keys})"
         if self._said.get(question.shown) != text:  # a wait is told once, not at every try
@@ -284,22 +270,3 @@ class RelayWatch:
         if standing is not self.standing:
             self.standing = standing
             self._changed(standing)
-
-
-def _questions(settings: Settings, policy: Policy, backend: BackendConnector) -> Iterator[_Question]:
-    """Yield one question for each way in which outsiders are seen."""
-    if not backend.shows_clients:
-        yield _Question(Client(UNKNOWN_PEER, lambda: None), "")
-        return
-    families = settings.backend.families if settings.backend.identity == "transparent" else {4}
-    sources = list(map(Peer.parse, settings.relay_check_source)) or [
-        _outsider(family, policy) for family in sorted(families)
-    ]
-    for peer in sources:
-        yield _Question(Client(peer, partial(Origin, peer, _PORT, None, 0)), peer.text)
-
-
-def _outsider(family: int, policy: Policy) -> Peer:
-    """Return an address that nobody has and that is in no network of the policy, if there is one."""
-    peers = list(map(Peer.parse, DOCUMENTATION[family]))
-    return next((peer for peer in peers if not policy.networks.classify(peer)), peers[-1])

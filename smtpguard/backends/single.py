@@ -17,6 +17,7 @@ from ..journal.journal import Journal
 from ..policy.rules import Policy
 from .backend import Attempt, BackendConnector, Client
 from .backend_side import BackendUser
+from .blame import CANNOT_CONNECT
 from .relay_check import Answer
 from .relay_watch import RelayWatch, Standing
 
@@ -87,7 +88,7 @@ class Single:
         failed(failure)
 
     def _found_away(self, why: str) -> None:
-        self._fault = f"cannot connect: {why}"
+        self._fault = CANNOT_CONNECT + why
         self._failures += 1
         self._made_before = self.connector.usage.made
 
@@ -96,4 +97,4 @@ class Single:
         if away is None:
             self._made_before = None
         else:
-            self._found_away(away.said.removeprefix("cannot connect: "))
+            self._found_away(away.said.removeprefix(CANNOT_CONNECT))

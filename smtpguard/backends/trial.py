@@ -9,7 +9,7 @@ is passed on, whatever it is, and so is a refusal for good (5yz).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
@@ -20,12 +20,9 @@ from ..smtp.bounds import Bounds
 from ..smtp.effects import BackendFault
 from ..smtp.replies import ReplyFault, ReplyReader
 from .backend import Attempt, Client, Unshowable
-from .backend_side import BackendSide
-from .blame import is_ours
+from .backend_side import LEAVE_SECONDS, BackendSide
+from .blame import is_ours, not_connected
 from .member import Member
-
-LEAVE_SECONDS: Final = 2.0
-"""For a backend to read the QUIT of a client that goes to the next one."""
 
 
 class NoneUp(Exception):
@@ -201,7 +198,7 @@ class _Try:
         if failure.check(Unshowable):
             trial.no_other_will_do()
         elif not is_ours(failure):
-            self._member.failed_session(f"cannot connect: {failure.getErrorMessage()}", away=True)
+            self._member.failed_session(not_connected(failure), away=True)
         trial.go_on(failure)
 
     def backend_connected(self, backend: BackendSide) -> None:

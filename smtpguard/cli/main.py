@@ -1,9 +1,8 @@
 """`smtpguard`: the commands and their exit statuses.
 
-Contract: sysexits(3).  0 done, 64 usage, 66 a named file is missing, 69 a listener cannot be opened or an
-audited server not be reached, 77 not permitted, 78 a fault in settings or policy; 1 an audit found a warning or
-a hole.  Faults go to stderr, one a line, as
-FILE:LINE:COLUMN: text.
+Contract: sysexits(3).  0 done, 64 usage, 65 a file is no recording, 66 a named file is missing, 69 a listener cannot be
+opened, nobody answers, or a setup was put back, 77 not permitted, 78 a fault in settings or policy, 130 interrupted; 1
+is the command's own word for what it found (each says so).  Faults go to stderr, one a line, as FILE:LINE:COLUMN: text.
 """
 
 from __future__ import annotations

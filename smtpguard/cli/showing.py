@@ -23,6 +23,13 @@ FAULTS: Final = 10
 """Of a refused reload; `smtpguard check` tells all.  As many warnings of one that was done."""
 MOST: Final = 1e15
 """A number of rows that is larger is none."""
+RELAYING: Final = {
+    "serve": "clients are served",
+    "wait": "no client is served yet",
+    "relays": "no client is served",
+}
+"""What the relay check lets the guard do, by its `standing`."""
+WATCHING: Final = "the policy, or part of it, is only logged; smtpguard report tells what it would refuse"
 _STEPS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -94,6 +101,8 @@ def _facts(status: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
     yield "running", f"for {_span(now - _number(status.get('started')))}, process {_text(status.get('pid'))}"
     rules = f"{many(_text(policy.get('rules')), 'rule')}, loaded {_ago(policy.get('loaded'), now)}"
     yield "policy", f"{_text(policy.get('path'))} (version {_text(policy.get('version'))}), {rules}"
+    if _number(policy.get("shadow")):
+        yield "in shadow", WATCHING
     if reload:
         outcome = "done" if reload.get("ok") else "REFUSED"
         yield "last reload", f"{outcome} {_ago(reload.get('at'), now)}"
@@ -105,7 +114,8 @@ def _facts(status: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
     if away:
         yield "turned away", ", ".join(f"{_text(number)} for {_text(why)}" for why, number in away.items())
     if relay:
-        yield "relay check", " - ".join(filter(None, (_text(relay.get("standing")), _text(relay.get("because")))))
+        standing = _text(relay.get("standing"))
+        yield "relay check", " - ".join(filter(None, (RELAYING.get(standing, standing), _text(relay.get("because")))))
     counting = f"counting {_text(state.get('counting'))}"
     kept = [_text(state.get("file")), _text(state.get("fault")), _text(state.get("shared")), counting]
     if state:

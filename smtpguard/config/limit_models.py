@@ -29,22 +29,17 @@ from ..policy.limits import (
     Step,
     span,
 )
+from .fields import listed
 from .models import Section
 
 MAX_DELAY: Final = LONGEST_DELAY
 """Of a rule, too."""
 MOST_EXCEPT: Final = 64
 """Words of one list; more is a network that should have a name."""
-OPERATOR: Final = "operator"
-"""What a ban is laid to that a person asked for: no limit has this name."""
 
 _UNITS: Final = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
 _SPAN: Final = re.compile(r"([0-9]{1,9}) ?([a-z]+?)s?")
 _RATE_FORM: Final = "write it as 20/hour or 10 per 2 minutes"
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
 
 
 def _seconds(longest: float) -> Callable[[object], object]:
@@ -125,13 +120,13 @@ class LimitModel(Section):
     rate: Annotated[Rate, BeforeValidator(_rate)] | None = Field(None, description="how many in what time, as 20/hour")
     most: Annotated[int, Field(ge=1, le=MOST_COUNTED)] | None = Field(None, description="how many at once")
     by: Literal["prefix", "address"] = Field("prefix", description="what is counted together")
-    except_: Annotated[list[str], Field(max_length=MOST_EXCEPT), BeforeValidator(_listed)] | None = Field(
+    except_: Annotated[list[str], Field(max_length=MOST_EXCEPT), BeforeValidator(listed)] | None = Field(
         None, alias="except", description="networks by name or CIDR whose clients are not counted"
     )
     then: Annotated[
         list[Annotated[StepModel, BeforeValidator(_step)]],
         Field(min_length=1, max_length=MOST_STEPS),
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
     ] = Field(description="what follows")
     shadow: bool | None = Field(None, description="only log what would follow; if not set, as the policy")
 

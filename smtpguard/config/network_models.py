@@ -18,6 +18,7 @@ from pydantic_core import PydanticKnownError
 from ..policy.networks import Block, parse_block
 from . import network_files
 from .faults import Fault
+from .fields import listed
 from .models import Section
 from .yaml_reader import Path_, Places
 
@@ -48,10 +49,6 @@ class NetworkFile(Section):
         return self
 
 
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
 def _network(value: object, as_file: Callable[[object], object]) -> object:
     """Read a CIDR, for which pydantic's own way would be long, or have a mapping read as a file."""
     if isinstance(value, str):
@@ -64,7 +61,7 @@ def _network(value: object, as_file: Callable[[object], object]) -> object:
 if TYPE_CHECKING:
     Networks = dict[str, list[Block | NetworkFile]]
 else:
-    Networks = dict[str, Annotated[list[Annotated[NetworkFile, WrapValidator(_network)]], BeforeValidator(_listed)]]
+    Networks = dict[str, Annotated[list[Annotated[NetworkFile, WrapValidator(_network)]], BeforeValidator(listed)]]
 
 
 @define

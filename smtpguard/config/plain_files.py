@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EINVAL
+from errno import EAGAIN, EINVAL
 from pathlib import Path
 
 
@@ -18,4 +18,7 @@ def octets_of(name: str | Path, most: int) -> bytes:
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(EINVAL, "Not a regular file", os.fspath(name))
-        return file.read(most + 1)
+        octets: bytes | None = file.read(most + 1)
+    if octets is None:  # one of the kernel's that is no device and has nothing to say now, as /proc/kmsg
+        raise OSError(EAGAIN, os.strerror(EAGAIN), os.fspath(name))
+    return octets

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..policy import privacy
+from ..policy.limits import OPERATOR
 from ..policy.networks import Block, parse_block
 from ..policy.rules import OTHER
 from ..smtp.invariants import never_forwarded
 from ..smtp.verbs import KNOWN_VERBS
 from .faults import Fault, Known
-from .limit_models import MOST_EXCEPT, OPERATOR
+from .limit_models import MOST_EXCEPT
 from .policy_models import RuleModel
 from .yaml_reader import Document
 

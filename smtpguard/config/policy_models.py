@@ -17,15 +17,12 @@ from ..policy.relaying import parse_domain
 from ..policy.reply_profiles import PROFILES
 from ..smtp.budgets import SENDMAIL, UNLESS_SAID
 from ..smtp.replies import Reply
+from .fields import listed
 from .limit_models import MAX_DELAY as MAX_DELAY
 from .limit_models import LimitsModel, PrefixesModel
 from .models import Section
 from .network_models import Networks
 from .policy_test_models import TestModel as TestModel
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
 
 
 def _reply(text: str) -> str:
@@ -75,7 +72,7 @@ def _relay_domains(value: object) -> object:
         case list():
             return {"domains": value}
         case dict():
-            return {key: item if key == "shadow" else _listed(item) for key, item in value.items()}
+            return {key: item if key == "shadow" else listed(item) for key, item in value.items()}
     return value
 
 
@@ -87,10 +84,12 @@ def _rule_set(value: object) -> object:
     return {"rules": value}
 
 
-ONLY_IN_SETTINGS = frozenset({"listen", "backend", "policy", "admin", "log", "state", "timeouts", "workers"})
+ONLY_IN_SETTINGS = frozenset(
+    {"listen", "backend", "policy", "relay_check", "admin", "log", "state", "incidents", "timeouts", "workers"}
+)
 """Keys by which a file of settings is known that was taken for a policy."""
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
-Words = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
+Words = Annotated[list[str], Field(min_length=1), BeforeValidator(listed)]
 
 
 class RuleModel(Section):

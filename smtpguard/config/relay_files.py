@@ -57,8 +57,14 @@ def read_local_host_names(path: str | Path) -> tuple[list[str], list[Fault]]:
     return file.result()
 
 
-def read_access(path: str | Path) -> tuple[list[str], list[Fault]]:
-    """Read the text that an access map is made from, as /etc/mail/access: recipients' domains with RELAY."""
+def read_access(
+    path: str | Path, *, below: bool = True, dotted: bool = True, closing: bool = False
+) -> tuple[list[str], list[Fault]]:
+    """Read the text that an access map is made from, as /etc/mail/access: recipients' domains with RELAY.
+
+    A key is not good for what is `below` it under FEATURE(`relay_hosts_only'), and a `dotted` one for anything without
+    FEATURE(`lookupdotdomain').  `closing` takes what is below a domain out where there are exceptions among it.
+    """
     file = _File(str(path))
     by_tag: dict[str, dict[str, tuple[_Word, str]]] = {"": {}, "to": {}}
     for key, value in file.pairs():
@@ -75,17 +81,38 @@ def read_access(path: str | Path) -> tuple[list[str], list[Fault]]:
     # A key with To: is looked up before the same one without.
     found = {**by_tag[""], **by_tag["to"]}
     relayed = {domain for domain, (_, value) in found.items() if value == _RELAY}
-    for domain, (key, value) in sorted(found.items(), key=lambda one: one[1][0].line):
-        if value == _RELAY:
-            _take_key(file, key, domain)
-        elif parent := _parent(domain, relayed):
+    in_order = sorted(found.items(), key=lambda one: one[1][0].line)
+    for domain, (key, value) in in_order:
+        if value == _RELAY and (dotted or domain[:1] != "."):
+            _take_key(file, key, domain, below)
+        elif value == _RELAY:
+            file.warn(key, f"{domain} is looked up only with FEATURE(`lookupdotdomain'): left out")
+    if closing:
+        _close(file, [(key, domain) for domain, (key, value) in in_order if value != _RELAY])
+        return file.result()
+    for domain, (key, value) in in_order:
+        if value != _RELAY and (parent := _parent(domain, relayed)):
             file.warn(
                 key, f"an exception cannot be carried over: mail to {domain} is let through as to all of {parent}"
             )
     return file.result()
 
 
-def _take_key(file: _File, key: _Word, domain: str) -> None:
+def _close(file: _File, exceptions: list[tuple[_Word, str]]) -> None:
+    """Take out what is below domains where there are exceptions; a key for one user is none."""
+    closed = set[str]()
+    for key, domain in exceptions:
+        labels = domain.split(".") if "@" not in domain else []
+        around = [f".{'.'.join(labels[place:])}" for place in range(1, len(labels))]
+        for one in (one for one in around if one in file.entries or one in closed):
+            file.entries.pop(one, None)
+            closed.add(one)
+            file.warn(
+                key, f"an exception cannot be carried over: {domain}, and all below {one[1:]} without a key, is refused"
+            )
+
+
+def _take_key(file: _File, key: _Word, domain: str, below: bool) -> None:
     if "@" in domain:
         file.warn(key, f"a single recipient cannot be carried over: {domain}")
     elif _OF_CLIENTS.fullmatch(domain.strip("[]")):
@@ -95,7 +122,7 @@ def _take_key(file: _File, key: _Word, domain: str) -> None:
         file.warn(key, f"{domain} is looked up only with FEATURE(`lookupdotdomain')")
         file.take(key, domain)
     else:
-        file.take(key, domain, subdomains=True)
+        file.take(key, domain, subdomains=below)
 
 
 def _parent(domain: str, relayed: set[str]) -> str:

@@ -77,7 +77,6 @@ def _or_text(inner: Schema) -> Schema:
 
 _WIDER: Final[dict[str, Callable[[Schema], Schema]]] = {
     "listed": _or_one,
-    "_listed": _or_one,
     "wrapped": lambda inner: _any({"type": "string", **_NARROWER["fields._server"]}, inner),
     "workers": lambda _: _any({"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MOST_WORKERS}),
     "_bind_by_network": _or_for_all,
@@ -140,7 +139,7 @@ _TOGETHER: Final[dict[str, Schema]] = {
                 **dict.fromkeys(("greeted", "esmtp", "authenticated", "auth_failed"), False),
             }
         },
-        "else": {"required": ["command", "expect"]},
+        "else": {"required": ["command", "expect"], "properties": {"command": _TEXT}},
     },
     "NetworkFile": {
         "if": {"required": ["name"], "properties": {"name": _TEXT}},

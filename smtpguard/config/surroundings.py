@@ -61,7 +61,7 @@ def _folder(loaded: Loaded, place: Path_, key: str, path: Path, without: str) ->
         return []  # not for us to see
     made = next((base for base in MADE_AT_START if base in folder.parents), None)
     if made is not None:
-        text += f"; systemd makes it for a unit with {MADE_AT_START[made]}={folder.relative_to(made)}"
+        text += f"; systemd makes it when a unit with {MADE_AT_START[made]}={folder.relative_to(made)} starts"
     if without:
         text += f"; {without}"
     return [loaded.places.fault(place, f"{key}: {text}", warning=made is not None or bool(without))]

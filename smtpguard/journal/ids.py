@@ -16,6 +16,7 @@ from typing import Final
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx"
 _SEQUENCE: Final = 60 * 60
+"""Ids of one second: what two of these digits can tell apart."""
 
 
 class SessionIds:

@@ -17,7 +17,8 @@ from typing import Any, Final, final
 
 from ..policy.networks import Peer
 from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
-from ..smtp.verbs import KNOWN_VERBS, MECHANISMS, PROBES
+from ..smtp.tally import named
+from ..smtp.verbs import MECHANISMS, PROBES
 from ..smtp.verdict import Action, Verdict
 
 SHOWN_OCTETS: Final = 203
@@ -107,6 +108,11 @@ def without_credentials(line: bytes) -> bytes:
     return _CREDENTIALS.sub(_masked, line, count=1)
 
 
+def as_shown(line: bytes) -> str:
+    """Return a line of a client's as the log has it: without its end, without a password, printable."""
+    return printable(without_credentials(line.removesuffix(b"\r\n")))
+
+
 def _masked(match: re.Match[bytes]) -> bytes:
     auth, mechanism, rest = match.groups()
     shown: bytes = auth + (b" " + mechanism if mechanism else b"")
@@ -127,13 +133,13 @@ def is_probe(event: Judged) -> bool:
 def judged(event: Judged, client: Client, style: Style) -> Line:
     """A command that was answered here, or that discloses something and was forwarded."""
     verb, verdict = event.command.verb, event.verdict
-    shown = printable(without_credentials(event.command.line[:-2]))
+    shown = as_shown(event.command.line)
     refused = verdict.action is not Action.FORWARD
     would = verdict.would
 
     def fields() -> dict[str, Any]:
         told = {
-            "verb": verb.decode("ascii") if verb in KNOWN_VERBS else "UNKNOWN",
+            "verb": named(verb),
             "line": shown,
             "verdict": verdict.action.value,
             "reply": str(verdict.reply or ""),
@@ -165,7 +171,7 @@ def would_have(would: Verdict) -> str:
 
 def refused(event: Refused, client: Client, style: Style) -> Line:
     """Octets outside the grammar, or out of turn."""
-    shown = printable(without_credentials(event.octets.removesuffix(b"\r\n")))
+    shown = as_shown(event.octets)
     place = _classic_name(client) if style is Style.CLASSIC else str(client)
     text = f"{place}: SMTP violation, {event.what}{': ' + shown if shown else ''}{' [closed]' if event.closed else ''}"
     level = Level.VIOLATION if event.closed else Level.COMMAND
@@ -184,7 +190,7 @@ def normalized(event: Normalized, client: Client, style: Style) -> Line:
 def over_budget(event: OverBudget, client: Client, style: Style) -> Line:
     """A session that is slowed, or closed, from now on; in the form of sendmail's `checksmtpattack`."""
     place = _classic_name(client) if style is Style.CLASSIC else str(client)
-    verb = event.verb.decode("ascii") if event.verb in KNOWN_VERBS else "UNKNOWN"
+    verb = named(event.verb)
     text = f"{place}: possible SMTP attack: command={verb}, count={event.count}"
     return Line(Level.COMMAND, syslog.LOG_INFO, "over-budget", text, lambda: {"verb": verb, "count": event.count})
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final
 
+from ..policy.limits import OPERATOR
 from .deeds import Deed
 from .incident import Incident
 from .measures import Hardness, Measure
@@ -29,8 +30,6 @@ OPEN_AROUND: Final = 16
 """Incidents open at once whose sources are in one network around them."""
 LONGEST: Final = 86400.0
 """Seconds of an incident; one that goes on is closed, and goes on as another."""
-OPERATOR: Final = "operator"
-"""The limit of a measure that a person asked for, which says nothing of what a client did."""
 
 
 class Event(Enum):
@@ -112,7 +111,7 @@ class Incidents:
         if incident is not None:
             incident.measured(measure)
             self._changed(incident, Event.WENT_ON)
-        elif measure.limit != OPERATOR:
+        elif measure.limit != OPERATOR:  # else it says nothing of what a client did
             self._begin(key, address, self.watched.pop(key), measure, now)
 
     def lifted(self, keys: Iterable[str], standing: Iterable[str]) -> None:

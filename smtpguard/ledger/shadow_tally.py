@@ -10,13 +10,13 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final, final
 
-from ..journal.lines import printable, without_credentials
+from ..journal.lines import as_shown
 from ..smtp.effects import Judged
+from ..smtp.tally import named
 from ..smtp.verbs import KNOWN_VERBS
 from ..smtp.verdict import Verdict
 from .shadowed import Shadowed, outcome
 from .sources import MANY
-from .telling import UNKNOWN_VERB
 
 HELD: Final = 5000
 """Rows that wait to be told, of a rule, a verb and an address each; about 3 MB."""
@@ -67,8 +67,7 @@ class ShadowTally:
             if row is None:
                 if len(self._rows) >= MOST:
                     return
-                shown = printable(without_credentials(note.command.line.removesuffix(b"\r\n")))
-                row = self._rows[key] = _Row(would, verb.decode("ascii") or UNKNOWN_VERB, shown, name, now)
+                row = self._rows[key] = _Row(would, named(verb), as_shown(note.command.line), name, now)
         row.number += 1
         row.last = now
         row.name = name

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CALL_SECONDS: Final = 1.0
 """For an answer of Redis, or for a connection to it."""
 EXCHANGE_SECONDS: Final = 3.0
+"""For all calls of one exchange: the file is written by the same thread, and waits meanwhile."""
 COUNTED: Final = 2000
 """Clients and kinds of deeds that are counted together in one exchange; each takes two calls and a limit.  Each process
 has counted them all for itself."""
@@ -46,6 +47,7 @@ NAME: Final = "smtpguard"
 """All keys in Redis begin with it."""
 _LIFTED: Final = b"lifted"
 _LONGEST_ROW: Final = 500
+"""Octets of a ban in Redis; ours have less than 200."""
 _LIMIT: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 # KEYS: the version, the changes, the ban.  ARGV: the key, what is to be known of it, for how many ms, CHANGES.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from ..journal.lines import printable, without_credentials
+from ..journal.lines import as_shown, printable
 from ..smtp.effects import Authenticated, Judged, Note, RecipientRefused, Refused, TooSlow
-from ..smtp.verbs import DISCLOSING, KNOWN_VERBS, PROBES
+from ..smtp.tally import named
+from ..smtp.verbs import DISCLOSING, PROBES
 from ..smtp.verdict import Action
 from .deeds import Deed, Kind
 from .sources import prefix_of
@@ -23,7 +24,6 @@ TOLD: Final = 1000
 FORWARDED: Final = "forwarded"
 """The verdict of a command that discloses something and was allowed to."""
 CLOSED: Final = "closed"
-UNKNOWN_VERB: Final = "UNKNOWN"
 
 
 def kind_of(note: Note) -> Kind | None:
@@ -65,7 +65,7 @@ def would_be_probe(note: Note) -> bool:
 def deed_of(note: Note, kind: Kind, address: str, when: float, session: str) -> Deed:
     """Return the deed; `kind` is of `kind_of`."""
     if isinstance(note, Judged):
-        verb = note.command.verb.decode("ascii") if note.command.verb in KNOWN_VERBS else UNKNOWN_VERB
+        verb = named(note.command.verb)
         verdict = note.verdict
         if is_forwarded(note):
             came = FORWARDED
@@ -73,10 +73,9 @@ def deed_of(note: Note, kind: Kind, address: str, when: float, session: str) -> 
             came = str(verdict.reply.code)
         else:
             came = CLOSED
-        shown = printable(without_credentials(note.command.line.removesuffix(b"\r\n")))
-        return Deed(kind, address, when, session, verb, shown, came, verdict.rule)
+        return Deed(kind, address, when, session, verb, as_shown(note.command.line), came, verdict.rule)
     if isinstance(note, Refused):
-        shown = printable(without_credentials(note.octets.removesuffix(b"\r\n"))) or printable(note.what.encode())
+        shown = as_shown(note.octets) or printable(note.what.encode())
         return Deed(kind, address, when, session, "", shown, CLOSED if note.closed else "500")
     if isinstance(note, RecipientRefused):
         return Deed(kind, address, when, session, "RCPT", printable(note.recipient), str(note.code))

@@ -1,4 +1,7 @@
-"""What the log and systemd are told of the service as a whole: that it serves, what, and that it stops."""
+"""What the log and systemd are told of the service as a whole: that it serves, what, and that it stops.
+
+Contract: texts, and lines to the journal; the same of a service that is one process and of one that is several.
+"""
 
 from __future__ import annotations
 

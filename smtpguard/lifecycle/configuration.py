@@ -92,7 +92,10 @@ def gather(path: str | None, flags: Mapping[str, Any]) -> Gathered:
     except Faulty as error:
         found.add(error.faults)
         named = settings.policy_named_in(path) if path is not None else None
-        name = flags.get("policy") or named or Settings.model_fields["policy"].default
+        known = flags.get("policy") or named
+        if known is None:  # which one they mean, is not known, as where `policy` is misspelt: no default stands for it
+            return found
+        name = known
     _gather_policy(found, name, path if not flags.get("policy") else None)
     if found.loaded is not None:
         _gather_rest(found, found.loaded)

@@ -10,19 +10,16 @@ from __future__ import annotations
 import syslog
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
-from ..backends.relay_watch import DOCUMENTATION
+from ..backends.relay_question import what_is_asked
 from ..journal.journal import Journal
-from ..policy.networks import Peer
 from .configuration import Configuration, Read, told
-
-RELAYS: Final = "the mail server would relay for outsiders (relay check)"
 
 
 class Refused(Exception):
@@ -83,22 +80,8 @@ def _number(faults: tuple[str, ...]) -> str:
 
 
 def same_question(old: Configuration, new: Configuration) -> bool:
-    """True if the backend is the same, is shown the same, and its answer means the same (backends/relay_watch.py)."""
-
-    def question(one: Configuration) -> tuple[object, ...]:
-        settings, policy = one.settings, one.policy.policy
-        outsiders = [tuple(policy.networks.names_of(Peer.parse(text))) for text in sum(DOCUMENTATION.values(), ())]
-        return (
-            settings.backend,
-            settings.relay_check,
-            settings.relay_check_recipient,
-            settings.relay_check_source,
-            policy.refuses_relaying,
-            settings.passes_starttls,
-            outsiders,
-        )
-
-    return question(old) == question(new)
+    """True if the backend is the same, is shown the same, and its answer means the same."""
+    return what_is_asked(old.settings, old.policy.policy) == what_is_asked(new.settings, new.policy.policy)
 
 
 class Reloading:

@@ -1,4 +1,7 @@
-"""What one of the several processes of a service has of it."""
+"""What one of the several processes of a service has of it.
+
+Contract: a value; whoever makes it (smtpguard.workers.worker) says what becomes of a call.
+"""
 
 from __future__ import annotations
 

@@ -101,15 +101,16 @@ _VERBS: Final = frozenset(verb.decode("ascii") for verb in KNOWN_VERBS | {UNKNOW
 _VERB: Final = Label("verb", _VERBS, "`UNKNOWN` is every verb outside the table of verbs")
 _RULE: Final = Label("rule", None, f"as the log names it; beyond {MOST_SERIES} the longest unused become `{OTHER}`")
 _ACTION: Final = Label("action", frozenset(action.value for action in Action))
-_REASONS: Final = frozenset({"sessions", "sessions_per_address", "unavailable", "limit", "untrusted", "connections"})
-"""smtpguard.sessions.observing.TURNED_AWAY, which is in a layer above."""
+REASONS: Final = frozenset({"sessions", "sessions_per_address", "unavailable", "limit", "untrusted", "connections"})
+"""Why a client got no session: `limits.sessions`, `limits.sessions_per_address`, no mail server that may be used, a
+limit of the policy, a PROXY header that is not there or not believed, `limits.sessions` before there is a client."""
 _FAULT: Final = Label("fault", frozenset({"out_of_turn", *(word(fault.name) for fault in Fault)}))
 _ENDPOINT: Final = Label("endpoint", None, "of the settings")
 _LIMIT: Final = Label("limit", None, "a name of the policy")
 _STEP: Final = Label("step", frozenset({"delay", "close", "ban"}))
 
 SESSIONS_BEGUN: Final = Metric("sessions", Kind.COUNTER, "Sessions that began.", (_LISTENER,))
-TURNED_AWAY: Final = Metric("turned_away", Kind.COUNTER, "Clients that got no session.", (Label("reason", _REASONS),))
+TURNED_AWAY: Final = Metric("turned_away", Kind.COUNTER, "Clients that got no session.", (Label("reason", REASONS),))
 SECONDS: Final = Metric("session_seconds", Kind.HISTOGRAM, "How long sessions lasted.")
 TLS_SESSIONS: Final = Metric("tls_sessions", Kind.COUNTER, "Sessions that ended in TLS up to the guard.")
 UNINSPECTED: Final = Metric("uninspected_sessions", Kind.COUNTER, "Sessions whose STARTTLS was passed through.")

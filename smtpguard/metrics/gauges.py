@@ -42,7 +42,7 @@ def gauges(status: Mapping[str, Any]) -> Iterator[Gauge]:
     refused = _at(status, "reload", "ok") is False
     yield catalogue.RELOAD_OK, (), float(not refused)
     processes = _rows(status, "processes")
-    yield catalogue.PROCESSES, (), float(sum(row.get("state") in SERVING for row in processes))
+    yield catalogue.PROCESSES, (), float(sum(str(row.get("state")) in SERVING for row in processes))
     for endpoint, row in _named(status, "backends", "endpoint"):
         yield catalogue.BACKEND_UP, endpoint, float(row.get("state") == "up")
         if _is_number(row.get("sessions")):

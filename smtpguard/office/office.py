@@ -31,6 +31,7 @@ from . import status
 from .facts import Facts
 
 TICK_SECONDS: Final = 1.0
+"""Between two looks at what is over, in the ledger too."""
 INCIDENTS_TOLD: Final = 500
 """At /incidents.json, the newest; the state file has more, and `smtpguard incidents` reads it."""
 NEWCOMERS_SECONDS: Final = 0.1

@@ -79,6 +79,9 @@ class Host(Protocol):
     def journal_for(self, peer: Peer) -> SessionJournal:
         """Return the log of a client that is known by now."""
 
+    def disbelieves(self, side: ClientSide, why: str, octets: bytes) -> None:
+        """Tell of a connection whose other end nobody may be: its PROXY header is not there, or not to be believed."""
+
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
         """Keep a place for a client that is known by now; False if there is none, and it has been told why."""
 
@@ -211,7 +214,7 @@ class ClientSide:
     def _drop(self, why: str, octets: bytes = b"") -> None:
         """Let go of a connection whose other end nobody may be, without a word (proxy-protocol.txt, 2)."""
         self._header = None
-        self._host.journal_for(self.address).turned_away(why, octets)
+        self._host.disbelieves(self, why, octets)
         self.abort()
 
     def _known(self, client: Client) -> None:

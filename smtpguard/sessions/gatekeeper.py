@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from .session import Session
 
 TICK_SECONDS: Final = 1.0
+"""Between two looks at what is over; what clients did is told on as often."""
 ENFORCE_SECONDS: Final = 0.05
 """Between two looks at all sessions, for who is to be slowed or sent away; with thousands of them one takes some ms."""
 COUNTED_BY: Final = 20
 """Commands are counted in parts of a limit: it is crossed by one part more at most, which is a twentieth of it."""
 MOST_COUNTED_BY: Final = 100
+"""However high the limit is: a session of fewer commands is counted when it ends."""
 _IN_TURN: Final = frozenset({"commands", "probes", "malformed", "recipients", "auth"})
 """What a session is counted for while it lasts."""
 

@@ -125,9 +125,8 @@ class Reception:
         silent = side.doorway.proxied or side.doorway.implicit
         if not silent or self._places.connections() <= self._limits.sessions:
             return True
-        self.journal_for(side.address).turned_away(f"{many(self._limits.sessions, 'connection')} (limits.sessions)")
-        for observer in self.observers:
-            self._tell(observer.turned_away, side.address, "connections")
+        why = f"{many(self._limits.sessions, 'connection')} (limits.sessions)"
+        self._tell_turned_away(self.journal_for(side.address), why, "connections")
         side.abort()
         return False
 
@@ -146,6 +145,9 @@ class Reception:
 
     def journal_for(self, peer: Peer) -> SessionJournal:
         return self.journal.session(self._ids.next(), peer)
+
+    def disbelieves(self, side: ClientSide, why: str, octets: bytes) -> None:
+        self._tell_turned_away(self.journal_for(side.address), why, "untrusted", octets)
 
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
         peer = client.peer
@@ -185,16 +187,22 @@ class Reception:
         reason: str,
         level: int = Level.VIOLATION,
     ) -> None:
-        """Say so to the client, the log (`why`) and the observers (`reason`, of TURNED_AWAY)."""
-        journal.turned_away(why, level=level)
-        for observer in self.observers:
-            self._tell(observer.turned_away, journal.peer, reason)
+        """Say so to the client as well."""
+        self._tell_turned_away(journal, why, reason, level=level)
         if not side.doorway.implicit or side.speaks_tls:
             side.transport.write(reply.octets)
         side.leave()
 
+    def _tell_turned_away(
+        self, journal: SessionJournal, why: str, reason: str, octets: bytes = b"", level: int = Level.VIOLATION
+    ) -> None:
+        """Say so to the log (`why`) and the observers (`reason`, of smtpguard.metrics.catalogue.REASONS)."""
+        journal.turned_away(why, octets, level)
+        for observer in self.observers:
+            self._tell(observer.turned_away, journal.peer, reason)
+
     def _no_room(self, peer: Peer) -> tuple[str, str] | None:
-        """Return why there is no place for this client, which has taken one: for the log, and of TURNED_AWAY."""
+        """Return why there is no place for this client, which has taken one: for the log, and for observers."""
         if self.fits is not None and len(self._place_of) >= self.fits:
             return f"{many(self.fits, 'session')}, as many as there are descriptors for (limits.sessions)", "sessions"
         taken, of_one = self._places.taken(), self._limits.sessions_per_address

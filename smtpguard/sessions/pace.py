@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, final
 
 NOT_NOW: Final = -1.0
+"""In place of a time: the client is read."""
 
 
 @final

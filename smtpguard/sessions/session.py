@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from twisted.internet.error import ConnectBindError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..backends.backend import Attempt, Client, Unshowable
-from ..backends.transparent import NoPortLeft
+from ..backends.backend import Attempt, Client
+from ..backends.blame import is_about_one_client, not_connected
 from ..journal.journal import SessionJournal
 from ..net.deadlines import NEVER, Deadlines
 from ..smtp.dialogue import Dialogue
-from ..smtp.effects import BackendFault, Close, Effect, Note, StartTls, ToBackend, ToClient, Wait
+from ..smtp.effects import BackendFault, BeginTls, Close, Effect, Note, ToBackend, ToClient, Wait
 from ..smtp.phases import Awaited
 from ..tls.engine import TlsEngine
 from .client import names_of, verified_names
@@ -37,7 +36,9 @@ LINES_A_TURN: Final = 200
 _QUEUE: Final = 1
 """`limits.queue` is used up."""
 _BACKEND_FULL: Final = 2
+"""The backend does not take what the client sends."""
 _CLIENT_FULL: Final = 4
+"""It does not take its replies."""
 
 
 @final
@@ -144,8 +145,8 @@ class Session:
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         if not self._dialogue.over:  # else it was given up
-            self._write_down(BackendFault(f"cannot connect: {failure.getErrorMessage()}", b""))
-            if not failure.check(Unshowable, ConnectBindError, NoPortLeft):  # these are about this one client
+            self._write_down(BackendFault(not_connected(failure), b""))
+            if not is_about_one_client(failure):
                 self._shared.backend_away()
             self._step(self._dialogue.backend_unreachable)
 
@@ -260,7 +261,7 @@ class Session:
                     to_backend = effect.octets
                 elif isinstance(effect, Close):
                     close = effect
-                elif isinstance(effect, StartTls):
+                elif isinstance(effect, BeginTls):
                     secure = True
                 elif isinstance(effect, Wait):
                     self._delay = self._shared.clock.callLater(effect.seconds, self._delay_over)

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..backends.blame import CANNOT_CONNECT
 from ..metrics import catalogue
 from ..metrics.catalogue import SESSION_SECONDS, word
 from ..metrics.counts import Counts, key_of
@@ -26,7 +27,7 @@ from ..smtp.effects import (
     Uninspected,
 )
 from ..smtp.grammar import Fault
-from ..smtp.tally import UNKNOWN
+from ..smtp.tally import UNKNOWN, named
 from ..smtp.verbs import KNOWN_VERBS
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ _ALONE: Final[dict[type, str]] = {
     TooSlow: key_of(catalogue.SLOW),
     Uninspected: key_of(catalogue.UNINSPECTED),
 }
-_REACHED_NOT: Final = "cannot connect"
-"""How smtpguard.sessions.session begins what it says of a backend that was not reached."""
 
 
 class SessionMetrics:
@@ -103,8 +102,7 @@ class SessionMetrics:
         verdict = note.verdict
         self._counts.verdict(verdict.rule, verdict.action.value)
         if verdict.would is not None:
-            verb = note.command.verb if note.command.verb in KNOWN_VERBS else UNKNOWN
-            self._counts.shadowed(verdict.would.rule, verb.decode("ascii"))
+            self._counts.shadowed(verdict.would.rule, named(note.command.verb))
 
     def _refused(self, note: Refused) -> None:
         self._counts.add(_OUT_OF_TURN if note.fault is None else _FAULTS[note.fault])
@@ -113,5 +111,5 @@ class SessionMetrics:
         self._counts.count(catalogue.AUTH, "accepted" if note.accepted else "failed")
 
     def _backend_fault(self, note: BackendFault) -> None:
-        kind = "unreachable" if note.what.startswith(_REACHED_NOT) else "protocol"
+        kind = "unreachable" if note.what.startswith(CANNOT_CONNECT) else "protocol"
         self._counts.count(catalogue.BACKEND_FAULTS, kind)

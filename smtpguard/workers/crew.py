@@ -29,10 +29,7 @@ transactions.  Each costs memory, and a region of the board that every client is
 GENERATIONS: Final = MOST_RETIRING + 3
 """With the one that serves, the one that comes, and the one that has to finish."""
 PING_SECONDS: Final = 3.0
-HUNG: Final = 5
-"""Pings without an answer, after which a worker hangs: its event loop has not turned for 15 s, and its clients wait."""
-HUNG_AT_START: Final = 30
-"""The same before its first answer; a machine on which all workers start at once may be slow."""
+"""Between two pings; whoever leaves processes.HUNG of them unanswered is killed."""
 
 Work = Callable[[Worker, Configuration], int]
 """What a worker does, until it ends with a status."""
@@ -161,7 +158,7 @@ class Crew:
         """
         for process in self.living:
             process.unanswered += 1
-            if process.unanswered > (HUNG if process.heard else HUNG_AT_START):
+            if process.hangs:
                 yield process
             else:
                 process.order(Order.PING)
@@ -169,7 +166,7 @@ class Crew:
     @property
     def answers(self) -> bool:
         """True unless somebody hangs, as one does who cannot even be killed."""
-        return all(one.unanswered <= (HUNG if one.heard else HUNG_AT_START) for one in self.living)
+        return not any(one.hangs for one in self.living)
 
     def order(self, what: Order) -> None:
         """Tell everybody."""

@@ -31,6 +31,10 @@ TOLD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SI
 """Signals that the supervisor takes, and passes on in its own way."""
 TAKEN: Final = TOLD | {signal.SIGCHLD}
 
+HUNG: Final = 5
+"""Pings without an answer, after which it hangs: its event loop has not turned for 15 s, and whoever needs it waits."""
+HUNG_AT_START: Final = 30
+"""The same before its first answer; a machine on which all workers start at once may be slow."""
 MOST_FAULTS: Final = 20
 """Of those that a worker tells, kept as the reason why it could not serve."""
 
@@ -123,6 +127,11 @@ class Process:
     def listens_no_more(self) -> bool:
         """True of one that was told to go, and takes no more clients."""
         return self.retired or self.leaves in (Order.DRAIN, Order.CUT_OFF)
+
+    @property
+    def hangs(self) -> bool:
+        """True of one that has left too many pings unanswered."""
+        return self.unanswered > (HUNG if self.heard else HUNG_AT_START)
 
     def order(self, what: Order) -> None:
         """Tell it, if it is there; one that reads nothing will be killed in the end."""

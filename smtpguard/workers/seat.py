@@ -19,7 +19,7 @@ from ..office.facts import Facts
 from . import channel
 from .channel import Order
 from .clerk import Clerk, Keep, Mail
-from .crew import HUNG, HUNG_AT_START, kill
+from .crew import kill
 from .processes import Process, how_it_ended
 
 AGAIN_SECONDS: Final = 5.0
@@ -105,7 +105,7 @@ class Seat:
         if clerk is None:
             return
         clerk.unanswered += 1
-        if clerk.unanswered > (HUNG if clerk.heard else HUNG_AT_START):
+        if clerk.hangs:
             self._journal.service(f"{clerk.name} hangs: killed", syslog.LOG_ERR)
             kill(clerk)
         else:

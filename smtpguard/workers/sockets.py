@@ -205,7 +205,7 @@ def _from_systemd(options: Mapping[str, str], passed: Sequence[Passed]) -> Liste
 
 
 def _shown(one: socket.socket) -> str:
-    """Return where it is, as smtpguard.service.shown does."""
+    """Return where it is, as smtpguard.lifecycle.announcing.shown does."""
     address = one.getsockname()
     if one.family == socket.AF_UNIX:
         return f"unix:{os.fsdecode(address)}"

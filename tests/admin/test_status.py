@@ -104,6 +104,18 @@ def test_too_few_descriptors_are_told_with_the_sessions() -> None:
     assert "sessions     0 of 416, 1 in all; too few descriptors for 2000 (limits.sessions)\n" in written
 
 
+def test_a_policy_in_shadow_is_told_and_so_is_what_the_relay_check_means_for_clients() -> None:
+    """Else nobody sees from the status that nothing is refused yet."""
+    policy = {"path": "policy.yaml", "version": "1f2e3d4c", "loaded": 0, "rules": 1, "tests": 0}
+    waits = {"standing": "wait", "because": "relay check without an answer yet"}
+    shadowed = plain(show(status(policy={**policy, "shadow": 1}, relay_check=waits)))
+    assert "\nin shadow    the policy, or part of it, is only logged; smtpguard report tells " in shadowed
+    assert "\nrelay check  no client is served yet - relay check without an answer yet\n" in shadowed
+    acting = plain(show(status(policy={**policy, "shadow": 0})))
+    assert "in shadow" not in acting
+    assert "\nrelay check  clients are served\n" in acting
+
+
 def test_who_is_slowed_or_sent_away_is_shown_and_counted() -> None:
     """With what is done, for which limit, until when."""
     written = plain(show(status()))

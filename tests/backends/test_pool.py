@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.error import ConnectBindError, ConnectError
 
 from smtpguard.backends.backend import Client
+from smtpguard.backends.member import DOUBT_SECONDS
 from smtpguard.backends.relay_watch import Standing
 from smtpguard.policy.networks import UNKNOWN_PEER
 
@@ -65,6 +66,24 @@ def test_the_words_of_the_last_one_are_passed_on_whatever_they_are() -> None:
     (second,) = stage.new()
     second.say("what is this")
     assert user.octets == b"what is this\r\n"
+
+
+def test_a_refusal_for_good_is_passed_on_and_looked_into_once_in_a_while() -> None:
+    """It may be about everybody; but no client can have a backend looked at as often as it likes."""
+    stage = Pooled(2, backend={"balance": "order"})
+    stage.start_up()
+    stage.reactor.advance(DOUBT_SECONDS)
+    checks = []
+    for _ in range(2):
+        user = stage.client()
+        (made, *others) = stage.new()
+        made.say("554 5.7.1 not you")
+        assert (made.port, others, user.octets) == (1, [], b"554 5.7.1 not you\r\n")
+        checks.append(stage.new())
+        for check in checks[-1]:
+            check.pass_check()
+    assert [[check.port for check in made] for made in checks] == [[1], []]
+    assert stage.states() == ["up", "up"]
 
 
 def test_who_gives_up_hears_nothing_more() -> None:
@@ -136,6 +155,17 @@ def test_operators_see_what_is_up_and_since_when_and_what_was_wrong() -> None:
     check.pass_check()
     assert stage.states() == ["up", "up"]
     assert "backend tcp:127.0.0.1:1 is up again after 1 s" in stage.log()
+
+
+def test_one_that_relays_and_one_that_is_away_are_waited_for_and_end_nothing() -> None:
+    """The one that is away may be the right one; only where all relay is it the settings' fault."""
+    stage = Pooled(2, relay_check="enforce")
+    stage.pool.start()
+    first, second = stage.new()
+    first.answer_relay_check("250 2.1.5 ok")
+    second.refuse()
+    assert stage.pool.standing is Standing.WAIT
+    assert Standing.RELAYS not in stage.standings
 
 
 def test_under_enforce_the_first_that_refuses_to_relay_is_enough_to_begin() -> None:

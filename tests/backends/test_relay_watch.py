@@ -29,10 +29,9 @@ LISTEN = "tcp:2500:interface=127.0.0.1"
 class Backend:
     """Stands for the connector: gives `rcpt` as its answer to RCPT, or cannot be reached if that is None."""
 
-    def __init__(self, rcpt: str | None, identity: str) -> None:
+    def __init__(self, rcpt: str | None) -> None:
         self.rcpt = rcpt
         self.endpoint = "tcp:127.0.0.1:25"
-        self.shows_clients = identity != "none"
         self.asked: list[str] = []
         self.silent = False
 
@@ -56,7 +55,7 @@ class Stage:
         self.settings = Settings.model_validate(
             {"listen": settings.pop("listen", LISTEN), "backend": backend, **settings}
         )
-        self.backend = Backend(rcpt, self.settings.backend.identity)
+        self.backend = Backend(rcpt)
         self.clock = Clock()
         self._log = io.StringIO()
         self.changes: list[Standing] = []

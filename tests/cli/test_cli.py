@@ -177,6 +177,14 @@ def test_a_policy_that_is_gone_is_told_where_it_is_named_and_where_it_was_looked
         assert smtpguard(command, "--config", "smtpguard.yaml") == (66, [], [told])
 
 
+def test_where_settings_with_a_fault_name_no_policy_none_is_taken_for_theirs(smtpguard: Typed, tmp_path: Path) -> None:
+    """`policy` misspelt: that the shipped one passes its tests would be read as that theirs does."""
+    settings = tmp_path / "smtpguard.yaml"
+    settings.write_text("listen: tcp:25\nbackend: tcp:h:25\npolcy: policy.yaml\n")
+    told = f"{settings}:3:1: unknown key 'polcy' (did you mean policy?)"
+    assert smtpguard("check", "--config", str(settings)) == (78, [], [told])
+
+
 def test_what_is_not_there_for_the_service_is_told_at_its_place(smtpguard: Typed, policy: Path, tmp_path: Path) -> None:
     """A warning where it can do without, or systemd makes it; else a fault."""
     settings = tmp_path / "smtpguard.yaml"
@@ -184,7 +192,11 @@ def test_what_is_not_there_for_the_service_is_told_at_its_place(smtpguard: Typed
     plain = tmp_path / "plain"
     plain.write_text("")
     for admin, told, status in (
-        ("unix:/run/no-such-guard/admin.sock", "; systemd makes it for a unit with RuntimeDirectory=no-such-guard", 0),
+        (
+            "unix:/run/no-such-guard/admin.sock",
+            "; systemd makes it when a unit with RuntimeDirectory=no-such-guard starts",
+            0,
+        ),
         (f"unix:{tmp_path}/none/admin.sock", "", 78),
     ):
         settings.write_text(

@@ -338,6 +338,11 @@ def test_a_map_of_values_that_are_not_known_is_no_list_of_clients_to_relay_for(f
     """Class R has keys alone, in the same form."""
     assert result(file, "sendmail", '10\t"550 5.7.1 not you"\n')[0] == []
     assert result(file, "sendmail", "ClientRate:192.0.2.1\t5\n10\t5\n")[0] == []
+    assert result(file, "sendmail", "10\tRELAY # to makemap a value of its own\n")[0] == []
+    # Who is kept out under UseCompressedIPv6Addresses only, which the file does not tell.
+    kept_out = result(file, "sendmail", "IPv6:2001:db8:0:0:0:0:0\tRELAY\nIPv6:2001:db8::7\tOK\n")[0]
+    assert "2001:db8::6/128" in kept_out
+    assert "2001:db8::7/128" not in kept_out
     assert result(file, "sendmail", "10 192.168\n")[0] == ["10.0.0.0/8", "192.168.0.0/16"]
 
 
@@ -354,6 +359,12 @@ def test_a_pipe_is_no_file(file: Path) -> None:
     os.mkfifo(file)
     with pytest.raises(OSError, match="Not a regular file"):
         network_files.read(file, "plain")
+
+
+def test_a_file_of_the_kernel_s_that_has_nothing_to_say_now_is_no_file() -> None:
+    """It passes for a regular one, and would block."""
+    with pytest.raises(OSError, match="/proc/kmsg"):
+        network_files.read("/proc/kmsg", "plain")
 
 
 CALLS: Final = 80

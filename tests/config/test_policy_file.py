@@ -97,6 +97,10 @@ test: []
             "1:1: unknown key 'x' (known: auth, banner, bare_newline, budgets, early_input, limits, networks, "
             "prefixes, privacy_options, relay_domains, replies, rulesets, shadow, tests, verbs)",
         ),
+        (
+            "relay_check: off",
+            "1:1: 'relay_check' is a key of the settings: name a file of settings with --config FILE",
+        ),
         ("networks: [10.0.0.0/8]", "1:11: networks: must be a mapping of `key: value`, not ['10.0.0.0/8']"),
         ("networks:", "1:10: networks: must be a mapping of `key: value`, not nothing"),
         ("networks: {a: {file: b, format: c}}", "1:33: format: 'c' is none of plain, postfix, exim, sendmail"),
@@ -389,7 +393,11 @@ def test_two_rule_sets_for_one_verb_are_an_error() -> None:
         ("{delay: -1, action: reply}", 33, "delay: must be greater than or equal to 0, not -1"),
         ("{delay: 241, action: reply}", 33, "delay: must be less than or equal to 240, not 241"),
         ("{argument: 17, action: reply}", 36, "argument: must be a text, not 17 (put it in quotes if it is meant)"),
-        ("{reply: hi}", 25, "check_vrfy: a reply begins with a three-digit code and a space"),
+        (
+            "{reply: hi}",
+            25,
+            "check_vrfy: a reply begins with a three-digit code and a space, as in 550 5.7.1 Access denied",
+        ),
         (
             "{reply: 354 go on}",
             25,
@@ -397,7 +405,11 @@ def test_two_rule_sets_for_one_verb_are_an_error() -> None:
         ),
         ("{reply: 252}", 33, "reply: must be a text, not 252 (put it in quotes if it is meant)"),
         ("{reply: '252'}", 25, "check_vrfy: a reply needs a text behind its code"),
-        ("{reply: '250-a'}", 25, "check_vrfy: a reply begins with a three-digit code and a space"),
+        (
+            "{reply: '250-a'}",
+            25,
+            "check_vrfy: a reply begins with a three-digit code and a space, as in 550 5.7.1 Access denied",
+        ),
         ('{reply: "250 a\\r\\n250 b"}', 25, "check_vrfy: a reply is one line of printable ASCII"),
         ("{reply: 250 é}", 25, "check_vrfy: a reply is one line of printable ASCII"),
         (f"{{reply: 250 {'x' * 600}}}", 25, "check_vrfy: reply line of 606 octets, at most 512 are allowed"),

@@ -195,6 +195,7 @@ FAULTS_OF_FORM: Final = (
     "tests: [{from: 10.0.0.1, command: VRFY a}]",
     "tests: [{from: host, command: VRFY a, expect: 250}]",
     "tests: [{from: 10.0.0.1, command: VRFY a, expect: 354}]",
+    "tests: [{from: 10.0.0.1, command: , expect: 250}]",
     "tests: [{from: 10.0.0.1, session: []}]",
     "tests: [{from: 10.0.0.1, session: [EHLO a], greeted: true}]",
     "tests: [{from: 10.0.0.1, session: [EHLO a], command: VRFY a, expect: 250}]",

@@ -10,12 +10,12 @@ from typing import Final
 
 from smtpguard.smtp.effects import (
     BackendFault,
+    BeginTls,
     Close,
     Effect,
     Judged,
     Normalized,
     Refused,
-    StartTls,
     ToBackend,
     ToClient,
     Wait,
@@ -182,7 +182,7 @@ class Watch:
                 case ToBackend(octets):
                     self.to_backend += octets
                     self._forwarded(octets)
-                case StartTls():
+                case BeginTls():
                     assert self._terms.starttls is Offer.OFFERED
                     assert self._client.upper().rstrip(b"\r\n").endswith(b"STARTTLS"), "octets behind STARTTLS"
                     assert not self._pending, "the backend has begun a reply"

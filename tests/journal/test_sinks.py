@@ -144,6 +144,16 @@ def test_what_has_no_room_is_counted_and_told_once_where_it_is_missing(daemon: D
     assert told_numbers(everything(sink, daemon.read))[1] == [sink.lost - lost[0]], "the second time, only the new"
 
 
+def test_a_short_line_does_not_slip_in_before_it_is_told_that_longer_ones_are_missing(daemon: Daemon) -> None:
+    """There would be room for it: but then it would stand before what was said, and lost, before it."""
+    sink = daemon.sink()
+    while not sink.lost:
+        sink.write(syslog.LOG_INFO, "x" * LONGEST_LINE)
+    sink.write(syslog.LOG_INFO, "short")
+    assert sink.lost == 2
+    assert _LOST.search(everything(sink, daemon.read)[-1])
+
+
 def test_the_backlog_is_bounded(daemon: Daemon) -> None:
     """However long nobody reads, and however long the lines are."""
     sink = daemon.sink()

@@ -168,6 +168,26 @@ def in_message() -> Table:
     return table
 
 
+def test_a_chunk_that_the_backend_has_gets_its_reply_first() -> None:
+    """It may be the last one of a message that is delivered already."""
+    table = Table(chunking=True)
+    for octets, reply in (
+        (b"", b"220 mx"),
+        (b"EHLO x\r\n", b"250-mx\r\n250 CHUNKING"),
+        (b"MAIL FROM:<a@b>\r\n", b"250 ok"),
+        (b"RCPT TO:<c@d>\r\n", b"250 ok"),
+        (b"BDAT 4 LAST\r\nhalf", b""),
+    ):
+        table.client(octets)
+        table.backend(reply + b"\r\n" if reply else b"")
+    table.take_client()
+    table.perform(table.dialogue.send_away())
+    assert (table.closed, table.take_client()) == (None, b"")
+    table.backend(b"250 2.0.0 taken\r\n")
+    taken, _, behind = table.take_client().partition(b"\r\n")
+    assert (taken, behind.startswith(LIMITED)) == (b"250 2.0.0 taken", True)
+
+
 def test_a_message_on_its_way_gets_its_reply_first() -> None:
     """And no command behind it is read."""
     table = in_message()

@@ -123,11 +123,11 @@ def test_who_crosses_a_limit_is_held_before_its_next_command_and_the_others_a_tu
 def test_each_session_of_who_is_sent_away_is_held_behind_its_next_deed() -> None:
     """Whichever session crossed the limit, and with what: pipelined commands do not wait for a look at all sessions."""
     stand = Stand(
-        "limits: {a: {count: probes, rate: 100/hour, then: close}, b: {count: auth, rate: 1/hour, then: close}}"
+        "limits: {a: {count: probes, rate: 1000/hour, then: close}, b: {count: auth, rate: 1/hour, then: close}}"
     )
     first, *others = (stand.begin() for _ in range(5))
     for session in (first, *others):
-        stand.note(session, REFUSED, 3)  # so that some more pass without a look
+        stand.note(session, REFUSED, 3)  # so that dozens more would pass without a look (gatekeeper.SHARES)
     stand.note(first, Authenticated("PLAIN", False), 2)
     assert first.dialogue.leaving
     for session in others:

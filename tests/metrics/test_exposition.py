@@ -157,6 +157,7 @@ _parts = st.recursive(
 @example(
     {"backends": [{}, {}], "limits": [{"standing": 1}, {"name": "a", "standing": 1}, {"name": "a", "standing": 2}]}
 )
+@example({"processes": [{"state": []}]})
 def test_a_status_of_another_form_gives_fewer_gauges_and_no_fault(parts: dict[str, Any]) -> None:
     """Metrics of what works are not lost for what does not."""
     document = status(**parts)

@@ -11,7 +11,6 @@ from smtpguard.metrics import catalogue
 from smtpguard.metrics.catalogue import Metric
 from smtpguard.metrics.counts import Counts, key_of, read_key
 from smtpguard.policy.networks import Peer
-from smtpguard.sessions.observing import TURNED_AWAY
 from smtpguard.sessions.session import Session
 from smtpguard.sessions.session_metrics import SessionMetrics
 from smtpguard.smtp.effects import Note
@@ -116,7 +115,7 @@ def test_auth_is_counted_by_what_the_backend_decides() -> None:
     assert counted(stage.counts.take(), catalogue.AUTH) == {("failed",): 1, ("accepted",): 1}
 
 
-@pytest.mark.parametrize("why", sorted(TURNED_AWAY))
+@pytest.mark.parametrize("why", sorted(catalogue.REASONS))
 def test_clients_that_are_turned_away_are_counted_by_reason(why: str) -> None:
     """The catalogue knows each reason that there is."""
     counts = Counts()

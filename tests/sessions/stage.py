@@ -81,7 +81,7 @@ class Stage:
         self.deadlines = Deadlines(self.clock, self.timeouts.shortest)
         self.data_rate = 0.0
         self.data_rate_seconds = 300.0
-        self.ends = 0
+        self.ends = self.away = 0
         self.connecting: Deferred[Any] = Deferred(self._cancel)
         self.cancelled: list[bool] = []
         self.client_wire, self.backend_wire = Wire(), Wire()
@@ -119,6 +119,9 @@ class Stage:
     def journal_for(self, peer: Peer) -> SessionJournal:
         return self._journal.session("ID", Peer.parse("203.0.113.9"))
 
+    def disbelieves(self, side: ClientSide, why: str, octets: bytes) -> None:
+        """Nobody is told."""
+
     def admits(self, side: ClientSide, client: Client, journal: SessionJournal) -> bool:
         return True
 
@@ -134,7 +137,7 @@ class Stage:
         return self.connecting.addErrback(failed)
 
     def backend_away(self) -> None:
-        """Nobody asks the backend."""
+        self.away += 1
 
     def noted(self, session: Session, note: Note) -> None:
         """Nobody observes."""

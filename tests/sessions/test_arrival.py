@@ -19,9 +19,12 @@ from smtpguard.config.listener import Listener
 from smtpguard.config.settings import Limits, Settings
 from smtpguard.journal.journal import Journal
 from smtpguard.journal.sinks import StderrSink
+from smtpguard.metrics import catalogue
+from smtpguard.metrics.counts import Counts, key_of
 from smtpguard.net.deadlines import Deadlines
 from smtpguard.sessions.client import ClientSide, Doorway
 from smtpguard.sessions.listener import Reception
+from smtpguard.sessions.session_metrics import SessionMetrics
 from smtpguard.tls.engine import TlsEngine
 from tests.smtp.table import perimeter
 from tests.tls.support import Authority
@@ -159,6 +162,21 @@ def test_who_is_not_trusted_is_dropped_before_an_octet_is_read() -> None:
     assert "rejecting connection from [203.0.113.66]: its PROXY headers are not to be believed" in (
         entrance.log.getvalue()
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "octets", "seconds"),
+    [(BALANCER, b"EHLO x\r\n", 0), (BALANCER, b"", 3600), ("203.0.113.66", b"", 0)],
+    ids=["no header", "none in time", "not trusted"],
+)
+def test_who_is_not_believed_is_counted_as_turned_away(source: str, octets: bytes, seconds: int) -> None:
+    """By a reason of its own, once: a balancer with another address, or a listener that is no balancer's."""
+    entrance, counts = Entrance(), Counts()
+    entrance.reception.observers.append(SessionMetrics(counts))
+    side, _ = entrance.connect(source)
+    side.dataReceived(octets)
+    entrance.clock.advance(seconds)
+    assert counts.take() == {key_of(catalogue.TURNED_AWAY, "untrusted"): 1}
 
 
 def test_a_header_that_does_not_come_in_time_is_waited_for_no_longer() -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectBindError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
+from smtpguard.backends.backend import Unshowable
+from smtpguard.backends.transparent import NoPortLeft
+from smtpguard.sessions.session import LINES_A_TURN
 from smtpguard.smtp.bounds import Bounds
 
 from .stage import Stage
@@ -46,6 +50,19 @@ def test_reasons_not_to_read_add_up() -> None:
     assert not stage.client_wire.read_from
     stage.backend_wire.drain()
     assert stage.client_wire.read_from
+
+
+def test_a_client_that_takes_no_replies_gets_no_further_ones_to_what_it_has_sent() -> None:
+    """A burst is answered turn by turn: else all replies to it would be held for who reads none."""
+    stage = Stage()
+    stage.client.dataReceived(b"VRFY george\r\n" * 3 * LINES_A_TURN)
+    assert stage.client_wire.take().count(b"252 ") == LINES_A_TURN
+    stage.client_wire.fill()
+    stage.clock.advance(0)  # the next turn was due by then
+    assert stage.client_wire.take().count(b"252 ") == LINES_A_TURN
+    stage.client_wire.drain()
+    stage.clock.advance(0)
+    assert stage.client_wire.take().count(b"252 ") == LINES_A_TURN
 
 
 def test_a_full_queue_before_the_banner_stops_the_client_from_being_read() -> None:
@@ -190,6 +207,18 @@ def test_a_backend_that_refuses_the_connection() -> None:
     assert "cannot connect" in stage.log.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(Refused("no"), 1), (Unshowable("no address"), 0), (ConnectBindError(99, "no"), 0), (NoPortLeft("all in use"), 0)],
+)
+def test_a_client_that_nothing_can_be_connected_for_says_nothing_of_the_backend(error: Exception, times: int) -> None:
+    """Else it would have the backend asked again, and everybody turned away meanwhile, as often as it liked."""
+    stage = Stage(connect=False)
+    stage.connecting.errback(Failure(error))
+    assert stage.client_wire.take().startswith(b"421 4.3.2 ")
+    assert stage.away == times
+
+
 def test_a_client_gone_while_connecting_cancels_the_attempt_without_a_word() -> None:
     """It is no fault of the backend's."""
     stage = Stage(connect=False)
@@ -228,6 +257,20 @@ def test_a_fault_of_our_own_resets_the_backend_whatever_it_was_doing(monkeypatch
     stage.clock.advance(301)
     globalLogPublisher.removeObserver(observer)
     assert stage.backend_wire.aborted
+
+
+def test_a_session_whose_end_fails_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are reset when the time of what was awaited is over."""
+    stage = Stage()
+
+    def broken(_octets: bytes) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(stage.client_wire, "write", broken)
+    with pytest.raises(OSError, match="no"):
+        stage.client.dataReceived(b"\n")
+    stage.clock.advance(301)
+    assert (stage.client_wire.aborted, stage.backend_wire.aborted) == (True, True)
 
 
 def test_a_backend_that_no_longer_reads_is_not_waited_for() -> None:

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ...policy.networks import Block
+from ...policy.networks import Block, parse_block
 from .first_match import Entry
 from .reading import Reading, Word
 
 _VALUE: Final = re.compile(
-    r"(?:relay|ok|reject|discard|skip|accept|(?:spam)?(?:friend|hater))|(?:error|quarantine):.*|[245][0-9]{2} .*",
+    r"(?:relay|ok|reject|discard|skip|accept|(?:spam)?(?:friend|hater))(?: .*)?"
+    r"|(?:error|quarantine):.*|[245][0-9]{2} .*",
     re.IGNORECASE | re.DOTALL,
 )
 """What only a map has behind a key."""
@@ -79,7 +80,10 @@ def _longest_first(reading: Reading, found: dict[str, tuple[Word, str]]) -> Iter
     """Yield the entries in the order in which sendmail asks for them."""
     placed = []
     for client, (key, value) in found.items():
-        if block := _prefix(reading, key, client):
+        block = _prefix(reading, key, client)
+        if block is None and value != _RELAY:
+            block = _compressed(client)
+        if block is not None:
             placed.append((block.last - block.first, value == _RELAY, block))
     placed.sort(key=lambda one: one[0])
     for _, relayed, block in placed:
@@ -97,6 +101,14 @@ def _prefix(reading: Reading, word: Word, text: str) -> Block | None:
         return Block(6, first, first | (1 << 128 - 16 * len(groups)) - 1)
     reading.warn(word, f"{word.text} is no client to sendmail: it compares numbers, as in 192.168 or IPv6:2001:db8")
     return None
+
+
+def _compressed(text: str) -> Block | None:
+    """Return the address of a key with `::`, which sendmail finds under UseCompressedIPv6Addresses, and keeps out."""
+    try:
+        return parse_block(text.removeprefix("ipv6:")) if "::" in text else None
+    except ValueError:
+        return None
 
 
 def _tell_names(reading: Reading, names: list[Word]) -> None:
