@@ -1,4 +1,4 @@
-"""How hypothesis behaves in all tests, and signals in the programs that they run.
+"""How hypothesis behaves in all tests, signals in the programs that they run, and in which order the files go.
 
 No deadlines: the machine is shared, and time is measured where time is meant.  In CI the examples are
 the same at every run, so that a landing does not depend on luck; `make test-long` looks for new ones.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -37,3 +38,24 @@ def _signals_as_they_were() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+LONGEST_FIRST: Final = (
+    "packaging/test_debian.py",
+    "setup/test_debian.py",
+    "documented/test_commands.py",
+    "guided/test_guided.py",
+    "service/test_reload.py",
+    "logs/test_fail2ban.py",
+)
+"""Files of more than a minute; where files go side by side, one of these must not be the last to begin."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+
+    def rank(item: pytest.Item) -> int:
+        return place.get("/".join(item.path.parts[-2:]), len(place))
+
+    items.sort(key=rank)

@@ -16,7 +16,7 @@ from smtpguard.audit.probes import NAMES, PROBES
 from smtpguard.cli.audit import _target
 from smtpguard.cli.main import main
 from tests.rig.guard import ROOT
-from tests.rig.sendmail import choose_ports
+from tests.rig.sendmail import free_port
 
 from .scripted import Peer, Scripted, table
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_meant_is_a_usage_error(typed: Typed, arguments: tuple[st
 
 def test_who_cannot_be_reached_is_told_of(typed: Typed) -> None:
     """On stderr, with the status of an unavailable service; in JSON too if that is asked for."""
-    ((_, port),) = choose_ports([("127.0.0.1", 0)])
+    port = free_port()
     status, out, err = typed(f"127.0.0.1:{port}")
     assert (status, out) == (os.EX_UNAVAILABLE, "")
     assert err == f"smtpguard: 127.0.0.1 port {port}: Connection refused\n"

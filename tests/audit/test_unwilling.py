@@ -11,7 +11,7 @@ import pytest
 from smtpguard.audit.findings import Verdict
 from smtpguard.audit.subject import CONNECTIONS, UNWELCOME, NotAsked, Subject, Unreachable
 from smtpguard.audit.wishes import Wishes
-from tests.rig.sendmail import choose_ports
+from tests.rig.sendmail import free_port
 
 from .scripted import Peer, Script, Scripted, table
 from .support import audited, bad, found, one
@@ -95,7 +95,7 @@ def test_no_reply_is_an_exception(reply: bytes) -> None:
 
 def test_what_does_not_listen_is_unreachable() -> None:
     """And so is a name that nobody has."""
-    ((_, port),) = choose_ports([("127.0.0.1", 0)])
+    port = free_port()
     with pytest.raises(Unreachable, match=f"127.0.0.1 port {port}: Connection refused"):
         Subject(Wishes("127.0.0.1", port))
     with pytest.raises(Unreachable, match=r"nobody\.invalid"):

@@ -12,8 +12,10 @@ import sys
 from collections import Counter
 from typing import Final
 
+from tests.rig.sendmail import free_port
+
 from .bench import tell
-from .places import QUEUE, ROOT, a_port
+from .places import QUEUE, ROOT
 from .running import Running
 from .talk import Talk
 
@@ -22,7 +24,7 @@ _REPLIES: Final = {b"QUIT": b"221 2.0.0 Bye\r\n", b"VRFY": b"252 2.0.0 perhaps\r
 
 def counting(core: int | None = None) -> Running:
     """Make one."""
-    port = a_port()
+    port = free_port()
     command = [sys.executable, "-m", "tests.bench.counting", str(port), str(QUEUE)]
     return Running("counting", command, port, folder=ROOT, core=core)
 

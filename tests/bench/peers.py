@@ -14,10 +14,10 @@ from typing import Final
 
 import twisted
 
-from tests.rig.sendmail import find_tool
+from tests.rig.sendmail import find_tool, free_port
 from tests.rig.unpacked import UNPACKED
 
-from .places import QUEUE, ROOT, SESSIONS, GuardOptions, Place, System, a_port, said_by
+from .places import QUEUE, ROOT, SESSIONS, GuardOptions, Place, System, said_by
 from .running import Running
 
 NGINX: Final = UNPACKED / "libnginx-mod-mail"
@@ -25,7 +25,7 @@ HARAKA: Final = UNPACKED / "haraka"
 
 
 def _haproxy(place: Place) -> Running:
-    running = Running("haproxy", [], a_port(), core=place.core)
+    running = Running("haproxy", [], free_port(), core=place.core)
     file = running.directory / "haproxy.cfg"
     file.write_text(
         "global\n"
@@ -44,8 +44,8 @@ def _haproxy(place: Place) -> Running:
 
 
 def _nginx(place: Place) -> Running:
-    running = Running("nginx", [], a_port(), core=place.core)
-    work, asked = running.directory, a_port()
+    running = Running("nginx", [], free_port(), core=place.core)
+    work, asked = running.directory, free_port()
     file = work / "nginx.conf"
     temporary = "\n".join(f"  {kind}_temp_path {work}/{kind};" for kind in _NGINX_TEMPORARY)
     file.write_text(
@@ -84,13 +84,13 @@ _NGINX_TEMPORARY: Final = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def _portforward(place: Place) -> Running:
-    port = a_port()
+    port = free_port()
     command = [sys.executable, "-m", "tests.bench.portforward", str(port), str(place.sink), str(QUEUE)]
     return Running("portforward", command, port, folder=ROOT, core=place.core)
 
 
 def _haraka(place: Place) -> Running:
-    port = a_port()
+    port = free_port()
     running = Running("haraka", [], port, core=place.core)
     config = running.directory / "config"
     config.mkdir()

@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import Factory, frozen
 
-from tests.rig.sendmail import choose_ports
+from tests.rig.sendmail import free_port
 
 from .running import Running, postfix
 
@@ -78,16 +78,10 @@ def allow_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def a_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    ((_, port),) = choose_ports([("127.0.0.1", 0)])
-    return port
-
-
 def sink(core: int | None = None) -> Running:
     """Postfix's smtp-sink, which takes everything and keeps nothing."""
     command, environment = postfix("smtp-sink")
-    port = a_port()
+    port = free_port()
     bounds = ["-u", "nobody", "-m", str(2 * SESSIONS)]
     return Running("smtp-sink", [*command, *bounds, f"127.0.0.1:{port}", str(QUEUE)], port, environment, core=core)
 

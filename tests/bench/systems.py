@@ -7,8 +7,10 @@ from typing import Final
 
 from attrs import evolve
 
+from tests.rig.sendmail import free_port
+
 from .peers import HAPROXY, HARAKA_PROXY, NGINX_MAIL, PORTFORWARD
-from .places import QUEUE, SESSIONS, GuardOptions, Place, System, a_port, said_by
+from .places import QUEUE, SESSIONS, GuardOptions, Place, System, said_by
 from .running import Running
 
 DIRECT: Final = "direct"
@@ -17,7 +19,7 @@ DIRECT: Final = "direct"
 
 def _guard(place: Place) -> Running:
     guard = place.guard
-    running = Running("guard", [], a_port(), {"PYTHONPATH": str(guard.tree)}, folder=guard.tree, core=place.core)
+    running = Running("guard", [], free_port(), {"PYTHONPATH": str(guard.tree)}, folder=guard.tree, core=place.core)
     file = running.directory / "smtpguard.yaml"
     file.write_text(
         f'listen: ["tcp:{running.port}:interface=127.0.0.1:backlog={QUEUE}"]\n'

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.rig.client import Talk
 from tests.rig.guard import Guard
-from tests.rig.sendmail import choose_ports, listening_ports
+from tests.rig.sendmail import free_port, listening_ports
 from tests.rig.wait import wait_until
 from tests.sendmail.support import ConfiguredGuard
 
@@ -62,7 +62,7 @@ def guard(folder: Path, kind: str, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def lax(folder: Path, kind: str) -> Iterator[int]:
     """The port of a server that allows all that the library knows."""
-    ((_, port),) = choose_ports([("127.0.0.1", 0)])
+    port = free_port()
     command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-quiet", "-cipher", EVERYTHING]
     command += ["-cert", str(folder / f"{kind}.crt"), "-key", str(folder / f"{kind}.key"), "-client_renegotiation"]
     server = subprocess.Popen(

@@ -10,7 +10,6 @@ from smtpguard.journal.journal import Journal
 from smtpguard.journal.lines import without_credentials
 from smtpguard.journal.sinks import StderrSink
 from smtpguard.policy.networks import Peer
-from smtpguard.smtp.effects import Judged, Refused
 from tests.smtp.table import Table, policy
 
 SECRET = b"AHVzZXIAc2VjcmV0"
@@ -43,10 +42,7 @@ def test_an_auth_line_that_is_refused_shows_its_mechanism_at_most(line: bytes) -
     table.backend(b"220 mx\r\n")
     table.client(line % SECRET)
     for note in table.notes:
-        if isinstance(note, Judged):
-            journal.judged(note)
-        elif isinstance(note, Refused):
-            journal.refused(note)
+        journal.noted(note)
     assert "AUTH" in out.getvalue().upper()
     assert "***" in out.getvalue()
     assert SECRET.decode() not in out.getvalue()
@@ -95,10 +91,7 @@ def events(table: Table) -> str:
     out = io.StringIO()
     journal = Journal([StderrSink(out, with_priority=False)], level=99).session("ID", Peer.parse("203.0.113.9"))
     for note in table.notes:
-        if isinstance(note, Judged):
-            journal.judged(note)
-        elif isinstance(note, Refused):
-            journal.refused(note)
+        journal.noted(note)
     return out.getvalue()
 
 

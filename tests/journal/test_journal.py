@@ -108,14 +108,14 @@ def test_what_one_process_of_several_tells_is_passed_on_whole_but_not_its_own_fa
 
 def test_without_a_look_up_a_line_is_written_at_once(paper: Paper) -> None:
     """With the session's id in front, and the address in brackets."""
-    Journal([paper]).session("6AM5bOfK015118", PEER).judged(event("VRFY x"))
+    Journal([paper]).session("6AM5bOfK015118", PEER).noted(event("VRFY x"))
     assert paper.lines == ["6AM5bOfK015118: [203.0.113.9]: VRFY x [rejected]"]
     assert paper.priorities == [syslog.LOG_INFO]
 
 
 def test_the_classic_style_has_no_ids(paper: Paper) -> None:
     """sendmail 5 had none."""
-    Journal([paper], style=Style.CLASSIC).session("6AM5bOfK015118", PEER).judged(event("vrfy x"))
+    Journal([paper], style=Style.CLASSIC).session("6AM5bOfK015118", PEER).noted(event("vrfy x"))
     assert paper.lines == ["[203.0.113.9]: vrfy x"]
 
 
@@ -126,12 +126,12 @@ def test_lines_of_a_session_keep_their_order_while_its_name_is_looked_up(
     session = journal.session("ID", PEER)
     assert names.asked == []
     for line in ("VRFY a", "VRFY b"):
-        session.judged(event(line))
+        session.noted(event(line))
     session.ended({b"VRFY": [0, 2]}, 0.5)
     assert [peer for peer, _ in names.asked] == [PEER]
     assert paper.lines == []
     names.asked[0][1]("there.domain")
-    session.judged(event("VRFY c"))
+    session.noted(event("VRFY c"))
     assert paper.lines == [
         "ID: there.domain [203.0.113.9]: VRFY a [rejected]",
         "ID: there.domain [203.0.113.9]: VRFY b [rejected]",
@@ -144,8 +144,8 @@ def test_lines_of_a_session_keep_their_order_while_its_name_is_looked_up(
 def test_a_session_that_waits_for_its_name_makes_no_other_wait(journal: Journal, paper: Paper, names: Names) -> None:
     """Neither another session nor the service's own lines."""
     slow, fast = journal.session("SLOW", PEER), journal.session("FAST", Peer.parse("192.0.2.1"))
-    slow.judged(event("VRFY a"))
-    fast.judged(event("VRFY b"))
+    slow.noted(event("VRFY a"))
+    fast.noted(event("VRFY b"))
     names.asked[1][1](None)
     journal.service("listening on 127.0.0.1:25")
     assert paper.lines == ["FAST: [192.0.2.1]: VRFY b [rejected]", "listening on 127.0.0.1:25"]
@@ -156,10 +156,10 @@ def test_a_session_that_waits_for_its_name_makes_no_other_wait(journal: Journal,
 def test_a_second_answer_about_a_name_changes_nothing(journal: Journal, paper: Paper, names: Names) -> None:
     """A time-out and a late answer may both come."""
     session = journal.session("ID", PEER)
-    session.judged(event("VRFY a"))
+    session.noted(event("VRFY a"))
     names.asked[0][1](None)
     names.asked[0][1]("late.example")
-    session.judged(event("VRFY b"))
+    session.noted(event("VRFY b"))
     assert paper.lines == ["ID: [203.0.113.9]: VRFY a [rejected]", "ID: [203.0.113.9]: VRFY b [rejected]"]
 
 
@@ -167,10 +167,10 @@ def test_the_lines_that_wait_for_a_name_are_bounded(journal: Journal, paper: Pap
     """With one more than the bound all go out without the name, in their order, and no more are held."""
     session = journal.session("ID", PEER)
     for number in range(HELD_LINES):
-        session.judged(event(f"VRFY {number}"))
+        session.noted(event(f"VRFY {number}"))
     assert paper.lines == []
-    session.judged(event(f"VRFY {HELD_LINES}"))
-    session.judged(event("VRFY last"))
+    session.noted(event(f"VRFY {HELD_LINES}"))
+    session.noted(event("VRFY last"))
     expected = [*map(str, range(HELD_LINES + 1)), "last"]
     assert paper.lines == [f"ID: [203.0.113.9]: VRFY {which} [rejected]" for which in expected]
     names.asked[0][1]("late.example")
@@ -180,7 +180,7 @@ def test_the_lines_that_wait_for_a_name_are_bounded(journal: Journal, paper: Pap
 def test_a_flush_writes_what_waits_without_the_name(journal: Journal, paper: Paper, names: Names) -> None:
     """At the end of the service nothing is lost, and nothing comes twice."""
     for name in ("A", "B"):
-        journal.session(name, PEER).judged(event("VRFY x"))
+        journal.session(name, PEER).noted(event("VRFY x"))
     journal.flush()
     assert sorted(paper.lines) == [f"{name}: [203.0.113.9]: VRFY x [rejected]" for name in ("A", "B")]
     journal.flush()
@@ -192,14 +192,14 @@ def test_a_flush_writes_what_waits_without_the_name(journal: Journal, paper: Pap
 def every_event() -> Iterator[tuple[int, Callable[[Journal], None]]]:
     """Yield the level of each kind of line, and what makes a session write one."""
     probe, closing = event("WIZ", b"WIZ"), Refused("what", b"x", True)
-    yield Level.ATTACK, lambda journal: journal.session("ID", PEER).judged(probe)
-    yield Level.BACKEND, lambda journal: journal.session("ID", PEER).backend_fault(BackendFault("what", b""))
-    yield Level.VIOLATION, lambda journal: journal.session("ID", PEER).refused(closing)
+    yield Level.ATTACK, lambda journal: journal.session("ID", PEER).noted(probe)
+    yield Level.BACKEND, lambda journal: journal.session("ID", PEER).noted(BackendFault("what", b""))
+    yield Level.VIOLATION, lambda journal: journal.session("ID", PEER).noted(closing)
     yield Level.VIOLATION, lambda journal: journal.session("ID", PEER).turned_away("why")
-    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).refused(Refused("what", b"x", False))
-    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).judged(event("VRFY x"))
-    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).normalized(Normalized("where"))
-    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).over_budget(OverBudget(b"VRFY", 6))
+    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).noted(Refused("what", b"x", False))
+    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).noted(event("VRFY x"))
+    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).noted(Normalized("where"))
+    yield Level.COMMAND, lambda journal: journal.session("ID", PEER).noted(OverBudget(b"VRFY", 6))
     yield Level.SUMMARY, lambda journal: journal.session("ID", PEER).ended({}, 0.0)
     yield Level.CONNECTION, lambda journal: journal.session("ID", PEER).connected("tcp:25")
 
@@ -220,7 +220,7 @@ def test_a_line_is_written_from_its_level_on(level: int, happens: Callable[[Jour
 def test_the_level_that_gates_a_line_is_the_one_the_line_has(
     level: int, happens: Callable[[Journal], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The two stand in different files."""
+    """It stands in two places, since a line that is not written is not made."""
     written: list[Line] = []
     journal = Journal([], 99)
     monkeypatch.setattr(journal, "write", lambda line, *_: written.append(line))
@@ -262,7 +262,7 @@ def test_the_service_speaks_at_every_level(paper: Paper) -> None:
 def test_the_json_form_is_one_object_a_line_with_the_text_and_its_parts(paper: Paper, names: Names) -> None:
     """ASCII throughout; the fields that every line has have the same names everywhere."""
     journal = Journal([paper], as_json=True, find_name=names.find)
-    journal.session("ID", PEER).judged(event("VRFY \u00fc\x1b"))
+    journal.session("ID", PEER).noted(event("VRFY \u00fc\x1b"))
     names.asked[0][1]("there.domain")
     journal.service("listening on 127.0.0.1:25")
     refused, service = map(json.loads, paper.lines)

@@ -56,9 +56,14 @@ class RedisServer:
             try:
                 return bool(self.client().ping())
             except redis.RedisError:
+                assert self._process is None or self._process.poll() is None, "redis-server has ended"
                 return False
 
-        wait_until(answers, "redis-server to answer")
+        try:
+            wait_until(answers, "redis-server to answer")
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it without a word."""

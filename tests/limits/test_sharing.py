@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from smtpguard.ledger.measures import Measure
 from smtpguard.ledger.sharing import EXCHANGE_SECONDS, HEARD, InOneProcess, InRedis, ban_of
 from smtpguard.ledger.together import Away, Told
 from smtpguard.policy.limits import LONGEST_BAN, Hardness
+from tests.rig.sendmail import free_port
 from tests.tls.support import Authority
 
 from .redis_server import RedisServer
@@ -139,34 +139,32 @@ def test_very_many_bans_are_heard_in_parts(blank: RedisServer) -> None:
 
 
 GOOD = ban("192.0.2.7").as_row()
+NO_BANS = [
+    b"",
+    b"{}",
+    b"[" * 5000,
+    b"\xff\xfe",
+    json.dumps([*GOOD, 1]).encode(),
+    json.dumps(["delay", *GOOD[1:]]).encode(),
+    json.dumps([GOOD[0], "192.0.2.8", *GOOD[2:]]).encode(),
+    json.dumps([*GOOD[:2], "soon", *GOOD[3:]]).encode(),
+    json.dumps([*GOOD[:2], time.time() + 2 * LONGEST_BAN, *GOOD[3:]]).encode(),
+    json.dumps([*GOOD[:2], 1.0, *GOOD[3:]]).encode(),
+    json.dumps([*GOOD[:3], "a\nb", *GOOD[4:]]).encode(),
+    json.dumps([*GOOD[:3], 5, *GOOD[4:]]).encode(),
+    json.dumps([*GOOD[:6], "many"]).encode(),
+    json.dumps([*GOOD[:2], float("nan"), *GOOD[3:]]).encode(),
+    json.dumps([*GOOD[:2], str(GOOD[2]), *GOOD[3:]]).encode(),
+    json.dumps([*GOOD[:2], 10**400, *GOOD[3:]]).encode(),
+    json.dumps([*GOOD[:4], str(GOOD[4]), *GOOD[5:]]).encode(),
+    json.dumps([*GOOD[:4], float("-inf"), *GOOD[5:]]).encode(),
+    json.dumps([*GOOD[:5], "0", *GOOD[6:]]).encode(),
+    json.dumps([*GOOD[:6], 1 << 64]).encode(),
+    json.dumps([*GOOD[:6], -1]).encode(),
+]
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        b"",
-        b"{}",
-        b"[" * 5000,
-        b"\xff\xfe",
-        json.dumps([*GOOD, 1]).encode(),
-        json.dumps(["delay", *GOOD[1:]]).encode(),
-        json.dumps([GOOD[0], "192.0.2.8", *GOOD[2:]]).encode(),
-        json.dumps([*GOOD[:2], "soon", *GOOD[3:]]).encode(),
-        json.dumps([*GOOD[:2], time.time() + 2 * LONGEST_BAN, *GOOD[3:]]).encode(),
-        json.dumps([*GOOD[:2], 1.0, *GOOD[3:]]).encode(),
-        json.dumps([*GOOD[:3], "a\nb", *GOOD[4:]]).encode(),
-        json.dumps([*GOOD[:3], 5, *GOOD[4:]]).encode(),
-        json.dumps([*GOOD[:6], "many"]).encode(),
-        json.dumps([*GOOD[:2], float("nan"), *GOOD[3:]]).encode(),
-        json.dumps([*GOOD[:2], str(GOOD[2]), *GOOD[3:]]).encode(),
-        json.dumps([*GOOD[:2], 10**400, *GOOD[3:]]).encode(),
-        json.dumps([*GOOD[:4], str(GOOD[4]), *GOOD[5:]]).encode(),
-        json.dumps([*GOOD[:4], float("-inf"), *GOOD[5:]]).encode(),
-        json.dumps([*GOOD[:5], "0", *GOOD[6:]]).encode(),
-        json.dumps([*GOOD[:6], 1 << 64]).encode(),
-        json.dumps([*GOOD[:6], -1]).encode(),
-    ],
-)
+@pytest.mark.parametrize("row", NO_BANS, ids=range(len(NO_BANS)))
 def test_what_is_no_ban_is_none_whoever_put_it_there(row: bytes) -> None:
     """Redis may be written by others; its texts go into logs and its times into timers."""
     assert ban_of(json.dumps(GOOD).encode(), "192.0.2.7", time.time()) is not None
@@ -256,10 +254,3 @@ def test_a_redis_behind_tls_must_show_the_certificate_that_it_is_asked_for(tmp_p
             exchange("127.0.0.1", unknown)
         with pytest.raises(Away, match=r"(?i)certificate"):
             exchange("localhost", known)
-
-
-def free_port() -> int:
-    """Return a port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port

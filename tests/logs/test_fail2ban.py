@@ -237,10 +237,10 @@ def test_no_kind_of_line_lets_a_client_name_another(tmp_path: Path, style: Style
         journal = Journal([sink], 99, style, as_json, lambda _, told, name=name: told(name))  # type: ignore[misc]
         session = journal.session(f"6AU2PAm{number:07d}", Peer.parse(TRUE))
         for verb in (b"VRFY", b"WIZ", b"X"):  # a line that does not begin with a verb is a violation
-            session.judged(Judged(Command(verb + b" " + octets + b"\r\n", verb, None), verdict))
-        session.refused(Refused("bare line feed (LF)", octets, True))
-        session.over_budget(OverBudget(octets, 6))
-        session.authenticated(Authenticated("", False))
+            session.noted(Judged(Command(verb + b" " + octets + b"\r\n", verb, None), verdict))
+        session.noted(Refused("bare line feed (LF)", octets, True))
+        session.noted(OverBudget(octets, 6))
+        session.noted(Authenticated("", False))
         session.turned_away("no PROXY header: x", octets)
         session.turned_away("limit few-sessions (hard)")
         session.turned_away("100 sessions from one address (limits.sessions_per_address)")

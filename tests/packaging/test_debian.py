@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import sysconfig
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,12 @@ from tests.rig.bare_debian import BareDebian
 from tests.rig.wait import wait_until
 
 from .debian_support import (
+    ELSEWHERE,
     OUTSIDE,
+    build,
+    builder,
+    copy_of_source,
+    elsewhere,
     files,
     install,
     machine,
@@ -25,6 +33,19 @@ from .debian_support import (
 
 POLICY = "/etc/smtpguard/policy.yaml"
 SETTINGS = "/etc/smtpguard/smtpguard.yaml"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The Debian package, and the same built elsewhere; each beside the compiled wheel that it was made of."""
+    first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
+    source = copy_of_source(tmp_path_factory.mktemp("here") / "smtpguard")
+    copy = elsewhere(source, tmp_path_factory.mktemp("elsewhere") / "with a blank")
+    builder()
+    with ThreadPoolExecutor(2) as both:
+        one = both.submit(build, source, first)
+        other = both.submit(build, copy, second, ELSEWHERE)
+        return one.result(), other.result()
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +82,27 @@ def test_two_builds_of_one_source_are_the_same_to_the_octet(packages: tuple[Path
         listed = [subprocess.run(["dpkg-deb", "-c", str(x)], capture_output=True, text=True).stdout for x in packages]
         differing = set(listed[0].splitlines()) ^ set(listed[1].splitlines())
         raise AssertionError("\n".join(sorted(differing)) or f"the content of a file differs: diffoscope {one} {other}")
+
+
+def test_the_compiled_wheel_is_for_this_platform_and_works(packages: tuple[Path, Path], tmp_path: Path) -> None:
+    """The Python modules stay beside the compiled ones, for a Python that those do not fit."""
+    (wheel,), (other,) = (package.parent.glob("*.whl") for package in packages)
+    assert wheel.name == other.name
+    assert wheel.read_bytes() == other.read_bytes()
+    assert not wheel.name.endswith("-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    ending = sysconfig.get_config_var("EXT_SUFFIX")
+    assert (tmp_path / f"smtpguard/smtp/_survey{ending}").exists()
+    assert (tmp_path / "smtpguard/smtp/dialogue.py").exists()
+
+    def said(*arguments: str) -> str:
+        python = builder() / "bin/python"  # which it was compiled for
+        return subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    found = said("-c", "import smtpguard.smtp.dialogue as d; print(d.__file__)").strip()
+    assert found == str(tmp_path / f"smtpguard/smtp/dialogue{ending}")
+    assert "internal-vrfy.yaml (version " in said("-m", "smtpguard", "check")
 
 
 def test_lintian_has_nothing_to_say(package: Path) -> None:

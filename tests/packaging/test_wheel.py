@@ -22,7 +22,7 @@ from smtpguard.admin.page_assets import NAMES as ASSETS
 from smtpguard.config.policy_file import SHIPPED
 from tests.rig.wait import wait_until
 
-from .debian_support import ELSEWHERE, builder, copy_of_source, elsewhere
+from .debian_support import ELSEWHERE, copy_of_source, elsewhere
 
 ROOT = Path(__file__).parents[2]
 SHARE = ROOT / "smtpguard/share"
@@ -136,24 +136,6 @@ def test_the_wheel_holds_the_package_the_policies_the_plugin_and_the_units(built
         *(f"smtpguard-{__version__}.data/data/{name}" for name in shared()),
         *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")),
     }
-
-
-def test_a_compiled_wheel_is_for_this_platform_and_works(packages: tuple[Path, Path], tmp_path: Path) -> None:
-    """The Python modules stay beside the compiled ones, for a Python that those do not fit."""
-    wheel, other = (wheel_in(package.parent) for package in packages)
-    assert wheel.name == other.name
-    assert wheel.read_bytes() == other.read_bytes()
-    assert not wheel.name.endswith("-any.whl")
-    site = tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    ending = sysconfig.get_config_var("EXT_SUFFIX")
-    assert (site / f"smtpguard/smtp/_survey{ending}").exists()
-    assert (site / "smtpguard/smtp/dialogue.py").exists()
-    asked = "import smtpguard.smtp.dialogue as d; print(d.__file__)"
-    python = str(builder() / "bin/python")  # which it was compiled for
-    assert run([python, "-c", asked], site).strip() == str(site / f"smtpguard/smtp/dialogue{ending}")
-    assert "internal-vrfy.yaml (version " in run([python, "-m", "smtpguard", "check"], site)
 
 
 def test_the_wheel_says_what_it_needs(built: Path) -> None:

@@ -454,6 +454,12 @@ def choose_ports(wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     return chosen
 
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now, and that no client of another test gets as its own."""
+    ((_, port),) = choose_ports([("127.0.0.1", 0)])
+    return port
+
+
 def _free(address: str, port: int) -> bool:
     """Tell if the port can be bound now; RigError if the address cannot be used at all."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

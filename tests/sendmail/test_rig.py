@@ -25,6 +25,7 @@ from tests.rig.sendmail import (
     RealSendmail,
     RigError,
     comparable,
+    free_port,
 )
 from tests.rig.wait import NotHappened, wait_until
 
@@ -360,10 +361,8 @@ def test_a_recorder_shows_both_directions_and_keeps_the_source(stock: RealSendma
 
 
 def test_a_recorder_without_a_target_ends_the_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with (
-        Recorder(("127.0.0.1", port)) as recorder,
+        Recorder(("127.0.0.1", free_port())) as recorder,
         Talk("127.0.0.1", recorder.port, greet=False) as client,
     ):
         assert client.closed()

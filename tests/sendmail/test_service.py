@@ -18,7 +18,7 @@ import yaml
 
 from tests.rig.client import Talk
 from tests.rig.guard import ROOT, Guard, GuardFailed, client_endpoint
-from tests.rig.sendmail import RealSendmail
+from tests.rig.sendmail import RealSendmail, free_port
 from tests.rig.wait import wait_until
 
 from .support import (
@@ -220,12 +220,6 @@ def greeting(port: int) -> str:
     """Return the first reply."""
     with Talk("127.0.0.1", port, OUTSIDE) as client:
         return client.banner
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_under_enforce_nobody_is_served_before_the_backend_has_answered(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from time import process_time
 
 import pytest
@@ -38,7 +39,7 @@ def test_replies_are_remembered_only_where_they_are_short() -> None:
 
 @pytest.mark.parametrize("split", [whole, each_octet])
 @pytest.mark.parametrize("line", [b"NOOP ", b"rcpt TO:", b"AUTH PLAIN ", b"auth x "])
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_line_as_long_as_the_profile_says_passes_and_a_longer_one_does_not(
     profile: Profile, line: bytes, split: Split
 ) -> None:
@@ -66,7 +67,7 @@ def test_a_line_too_long_is_refused_before_its_end_has_come() -> None:
     assert table.notes[0].fault is Fault.TOO_LONG
 
 
-@pytest.mark.parametrize("profile", [p for p in PROFILES.values() if p.knows(b"AUTH")], ids=str)
+@pytest.mark.parametrize("profile", [p for p in PROFILES.values() if p.knows(b"AUTH")], ids=attrgetter("name"))
 def test_a_response_of_an_authentication_has_a_bound_too(profile: Profile) -> None:
     """SASL lines are split by servers as well."""
     for length, passes in ((profile.response, True), (profile.response + 1, False)):
@@ -80,7 +81,7 @@ def test_a_response_of_an_authentication_has_a_bound_too(profile: Profile) -> No
 
 
 @pytest.mark.parametrize("split", [whole, each_octet])
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_line_of_a_message_has_a_bound_only_where_the_server_reads_lines(profile: Profile, split: Split) -> None:
     """The oldest servers take the rest of a longer line, as in `.CRLF`, for a line of its own."""
     bound = profile.body_line or 100_000
@@ -104,7 +105,7 @@ def test_a_line_of_a_message_has_a_bound_only_where_the_server_reads_lines(profi
             assert table.take_client().startswith(b"550 5.6.0 " + where)
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_verb_that_the_profile_does_not_know_is_answered_here(profile: Profile) -> None:
     """Unless the site has declared it; `known` below is what any server answers itself."""
     for verb in (b"VRFY x", b"EXPN x", b"ETRN x", b"HELP", b"XADR x", b"X-OWN x"):
