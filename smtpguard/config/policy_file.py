@@ -159,7 +159,7 @@ def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None
     """
     if given is None:
         return None, "", []
-    domains, faults = list(given.domains), list[Fault]()
+    lists, faults = list[list[str]](), list[Fault]()
     kinds = (
         ("files", given.files, relay_files.read_relay_domains),
         ("local", given.local, relay_files.read_local_host_names),
@@ -173,14 +173,14 @@ def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None
                 place = ("relay_domains", key, number)
                 faults.append(places.fault(place, f"relay_domains: {path}: {error.strerror or error}"))
                 continue
-            domains += found
+            lists.append(found)
             faults += wrong
-    if not domains and not any(not fault.warning for fault in faults):
+    if not any((given.domains, *lists)) and not any(not fault.warning for fault in faults):
         faults.append(places.fault(("relay_domains",), "relay_domains: no domain: outsiders could send no mail at all"))
     line, _ = places.of(("relay_domains",))
-    in_files = "\n".join(sorted({*domains[len(given.domains) :]}))
-    listed = hashlib.sha256(in_files.encode("utf-8")).hexdigest() if in_files else ""
-    return Relaying(RelayDomains(domains), f"{places.file}:{line} relay_domains"), listed, faults
+    in_files = "\n".join(" ".join(sorted(one)) for one in lists)
+    listed = hashlib.sha256(in_files.encode("utf-8")).hexdigest() if any(lists) else ""
+    return Relaying(RelayDomains(given.domains, *lists), f"{places.file}:{line} relay_domains"), listed, faults
 
 
 def _policy(

@@ -158,11 +158,15 @@ class RelayModel(Section):
     """What the server behind takes mail for, so that the guard can refuse outsiders the rest."""
 
     domains: list[Annotated[str, AfterValidator(parse_domain)]] = Field(
-        [], description="`example.org` is that domain alone, `.example.org` all below it"
+        [],
+        description="`example.org` is that domain alone, `.example.org` all below it, `!a.example.org` neither that "
+        "nor what is below it; the nearest decides",
     )
     files: list[str] = Field([], description="sendmail's relay-domains (class R): each domain, and all below it")
     local: list[str] = Field([], description="sendmail's local-host-names (class w): each name alone")
-    access: list[str] = Field([], description="the text of sendmail's access map: its RELAY entries for domains")
+    access: list[str] = Field(
+        [], description="the text of sendmail's access map: its RELAY entries for domains, and exceptions from them"
+    )
     shadow: bool | None = Field(None, description="only log what would be refused; if not set, as the policy")
 
 

@@ -12,7 +12,7 @@ without, but not with `relay_hosts_only`; for the access map, those of `To:` and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -57,13 +57,11 @@ def read_local_host_names(path: str | Path) -> tuple[list[str], list[Fault]]:
     return file.result()
 
 
-def read_access(
-    path: str | Path, *, below: bool = True, dotted: bool = True, closing: bool = False
-) -> tuple[list[str], list[Fault]]:
+def read_access(path: str | Path, *, below: bool = True, dotted: bool = True) -> tuple[list[str], list[Fault]]:
     """Read the text that an access map is made from, as /etc/mail/access: recipients' domains with RELAY.
 
     A key is not good for what is `below` it under FEATURE(`relay_hosts_only'), and a `dotted` one for anything without
-    FEATURE(`lookupdotdomain').  `closing` takes what is below a domain out where there are exceptions among it.
+    FEATURE(`lookupdotdomain').  What another key says below a domain is an exception, unless that is RELAY.
     """
     file = _File(str(path))
     by_tag: dict[str, dict[str, tuple[_Word, str]]] = {"": {}, "to": {}}
@@ -80,36 +78,30 @@ def read_access(
             file.fault(key, f"{key.text} is already on line {earlier.line}: remove one of them")
     # A key with To: is looked up before the same one without.
     found = {**by_tag[""], **by_tag["to"]}
-    relayed = {domain for domain, (_, value) in found.items() if value == _RELAY}
     in_order = sorted(found.items(), key=lambda one: one[1][0].line)
     for domain, (key, value) in in_order:
         if value == _RELAY and (dotted or domain[:1] != "."):
             _take_key(file, key, domain, below)
         elif value == _RELAY:
             file.warn(key, f"{domain} is looked up only with FEATURE(`lookupdotdomain'): left out")
-    if closing:
-        _close(file, [(key, domain) for domain, (key, value) in in_order if value != _RELAY])
-        return file.result()
-    for domain, (key, value) in in_order:
-        if value != _RELAY and (parent := _parent(domain, relayed)):
-            file.warn(
-                key, f"an exception cannot be carried over: mail to {domain} is let through as to all of {parent}"
-            )
+    refused = [domain for domain, (_, value) in in_order if value != _RELAY and (dotted or domain[:1] != ".")]
+    for domain in refused:
+        if domain.startswith("."):
+            file.entries.pop(domain, None)  # which was there for what is below the domain of another key
+    for domain in refused:
+        if _is_below(domain, file.entries):
+            file.entries[f"!{domain}"] = None
     return file.result()
 
 
-def _close(file: _File, exceptions: list[tuple[_Word, str]]) -> None:
-    """Take out what is below domains where there are exceptions; a key for one user is none."""
-    closed = set[str]()
-    for key, domain in exceptions:
-        labels = domain.split(".") if "@" not in domain else []
-        around = [f".{'.'.join(labels[place:])}" for place in range(1, len(labels))]
-        for one in (one for one in around if one in file.entries or one in closed):
-            file.entries.pop(one, None)
-            closed.add(one)
-            file.warn(
-                key, f"an exception cannot be carried over: {domain}, and all below {one[1:]} without a key, is refused"
-            )
+def _is_below(domain: str, entries: Container[str]) -> bool:
+    """True for a domain around which there is one that is relayed, with all below it."""
+    labels = domain.removeprefix(".").split(".")
+    try:
+        parse_domain(domain)
+    except ValueError:
+        return False  # a recipient, an address, or what no RCPT that is let through may have
+    return any(f".{'.'.join(labels[place:])}" in entries for place in range(1, len(labels)))
 
 
 def _take_key(file: _File, key: _Word, domain: str, below: bool) -> None:
@@ -123,12 +115,6 @@ def _take_key(file: _File, key: _Word, domain: str, below: bool) -> None:
         file.take(key, domain)
     else:
         file.take(key, domain, subdomains=below)
-
-
-def _parent(domain: str, relayed: set[str]) -> str:
-    """Return the nearest domain around `domain` that is relayed, if there is one."""
-    labels = domain.split(".")
-    return next((one for n in range(1, len(labels)) if (one := ".".join(labels[n:])) in relayed), "")
 
 
 @frozen(eq=False)
@@ -159,8 +145,11 @@ class _File:
 
     def take(self, word: _Word, text: str | None = None, *, subdomains: bool = False) -> None:
         """Make an entry of a domain, and one of its subdomains."""
+        said = word.text if text is None else text
         try:
-            entry = parse_domain(word.text if text is None else text)
+            if said.startswith("!"):
+                raise ValueError(f"{said!r} is no domain: this file has no exceptions")
+            entry = parse_domain(said)
         except ValueError as error:
             self.fault(word, str(error))
             return

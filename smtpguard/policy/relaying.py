@@ -34,13 +34,25 @@ _V6: Final = re.compile(r"\[ipv6:([0-9a-f:.]+)\]")
 
 
 class RelayDomains:
-    """Domains, all subdomains of domains, and address literals."""
+    """Lists of domains, of all subdomains of domains, of address literals, and of exceptions among them.
 
-    def __init__(self, domains: Iterable[str]) -> None:
+    In a list the entry nearest to a domain decides; a domain that one of the lists accepts is accepted.
+    """
+
+    def __init__(self, domains: Iterable[str], *further: Iterable[str]) -> None:
         """Take entries in the forms that `parse_domain` takes; raises its ValueError for any other."""
-        entries = {parse_domain(one) for one in domains}
-        self._parents = frozenset(one for one in entries if one.startswith("."))
-        self._domains = frozenset(entries) - self._parents
+        plain: dict[str, bool] = {}
+        self._lists = [plain]  # those without exceptions are one
+        for given in (domains, *further):
+            entries = {parse_domain(one) for one in given}
+            excepted = {one[1:] for one in entries if one.startswith("!")}
+            found = plain if not excepted else {}
+            found.update(dict.fromkeys((one for one in entries if one[0] != "!"), True))
+            for one in sorted(excepted):
+                found.setdefault(one, False)
+                found.setdefault(f".{one.removeprefix('.')}", False)
+            if excepted:
+                self._lists.append(found)
 
     def accepts(self, argument: bytes | None) -> bool:
         """True if the argument of a RCPT command names one mailbox beyond doubt, and its domain is one of these."""
@@ -58,12 +70,18 @@ class RelayDomains:
 
     def _has(self, domain: str) -> bool:
         if domain.startswith("["):
-            return _literal(domain) in self._domains
-        if not _is_domain(domain):
-            return False
-        return domain in self._domains or any(
-            domain[place:] in self._parents for place, character in enumerate(domain) if character == "."
-        )
+            literal = _literal(domain)
+            return literal is not None and any(one.get(literal, False) for one in self._lists)
+        return _is_domain(domain) and any(_accepts(one, domain) for one in self._lists)
+
+
+def _accepts(entries: dict[str, bool], domain: str) -> bool:
+    """Return what the nearest entry says: the domain itself, then what is around it from the inside out."""
+    found = entries.get(domain)
+    place = 0
+    while found is None and (place := domain.find(".", place + 1)) > 0:
+        found = entries.get(domain[place:])
+    return found is True
 
 
 def _is_plain(local_part: str) -> bool:
@@ -98,11 +116,17 @@ def _literal(text: str) -> str | None:
 def parse_domain(text: str) -> str:
     """Read an entry: `example.org`, `.example.org` for all subdomains of it, or an address literal.
 
-    Returns it in the one form that it has here; raises ValueError whose text says what to write instead.
+    `!example.org` is neither the domain nor anything below it, and `!.example.org` nothing below it.  Returns the entry
+    in the one form that it has here; raises ValueError whose text says what to write instead.
     """
     if not text.isascii():
         raise ValueError(f"{text!r} is not ASCII: write {_a_labels(text)}")
     lowered = text.lower()
+    if lowered.startswith("!"):
+        excepted = parse_domain(lowered[1:])
+        if excepted[0] in "![":
+            raise ValueError(f"{text!r} is no exception: write !a.example.org, beside .example.org")
+        return f"!{excepted}"
     if lowered.startswith("["):
         literal = _literal(lowered)
         if literal is None:

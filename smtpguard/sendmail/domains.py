@@ -37,9 +37,7 @@ def relayed(sources: Sources, remarks: Remarks) -> dict[str, str]:
     if sources.access is not None:
         # The rule of FEATURE(`lookupdotdomain').
         dotted = any(".$2" in rule.right for rule in sources.cf.rule_sets.get("D", []))
-        domains, faults = relay_files.read_access(
-            sources.access, below=not sources.relay_hosts_only, dotted=dotted, closing=True
-        )
+        domains, faults = relay_files.read_access(sources.access, below=not sources.relay_hosts_only, dotted=dotted)
         for fault in faults:
             remarks.tell(fault.file, fault.line, fault.text)
         for domain in domains:

@@ -255,13 +255,12 @@ class _Export:
             self.remarks.tell(self.places.file, line, "relay_domains: sendmail has no shadow", "left out")
             return
         for domain in sorted({one.removeprefix(".") for one in given.domains}):
-            self.remarks.tell(
-                self.places.file,
-                line,
-                f"relay_domains: {domain}",
-                f"left out; unless it is in class w, write `To:{domain} RELAY` into the access map, which has all "
-                "below it, too",
+            to_do = (
+                f"unless it is in class w, write `To:{domain} RELAY` into the access map, which has all below it, too"
             )
+            if domain.startswith("!"):
+                to_do = f"write `To:{domain.lstrip('!.')} REJECT` into the access map"
+            self.remarks.tell(self.places.file, line, f"relay_domains: {domain}", f"left out; {to_do}")
         for path in (*given.files, *given.local, *given.access):
             self.remarks.tell(
                 self.places.file, line, f"relay_domains: {path}", "left out: it is sendmail's own already"

@@ -132,15 +132,25 @@ def test_to_goes_before_no_tag_and_a_key_is_there_once(file: Path) -> None:
     assert faults == ["5:1: TO:Example.net is already on line 4: remove one of them"]
 
 
-def test_an_exception_from_a_relayed_domain_is_told(file: Path) -> None:
-    """More would be let through than the map lets."""
-    octets = b"To:a.b.example.org OK\nexample.org RELAY\nsub.example.net REJECT\nb.example.org RELAY\n"
+def test_what_other_keys_say_below_a_relayed_domain_are_exceptions(file: Path) -> None:
+    """Whatever they say; not those of recipients and clients, and not where nothing around is relayed."""
+    octets = (
+        b"To:a.b.example.org OK\nexample.org RELAY\nsub.example.net REJECT\nb.example.org RELAY\nx@c.example.org OK\n"
+        b"d.example.org RELAY # x\n.e.example.org DISCARD\nexample.com RELAY\nTo:.example.com REJECT\n"
+    )
     entries, faults = result(read_access, file, octets)
-    assert set(entries) == {"example.org", ".example.org", "b.example.org", ".b.example.org"}
-    assert faults == [
-        "1:1: warning: an exception cannot be carried over: mail to a.b.example.org is let through as to all of "
-        "b.example.org"
+    assert entries == [
+        *("example.org", ".example.org", "b.example.org", ".b.example.org", "example.com"),
+        *("!a.b.example.org", "!d.example.org", "!.e.example.org"),
     ]
+    assert faults == ["6:1: warning: RELAY counts only alone: makemap takes all that is behind the key"]
+    relayed = RelayDomains([], entries)
+    for domain, accepted in (
+        *(("x.example.org", True), ("b.example.org", True), ("a.b.example.org", False), ("x.a.b.example.org", False)),
+        *(("d.example.org", False), ("e.example.org", True), ("x.e.example.org", False)),
+        *(("example.com", True), ("x.example.com", False)),
+    ):
+        assert relayed.accepts(f"TO:<a@{domain}>".encode()) is accepted, domain
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -153,6 +163,7 @@ def test_an_exception_from_a_relayed_domain_is_told(file: Path) -> None:
         (b"example.org RELAY".ljust(LINE_OCTETS + 1), f"2:{LINE_OCTETS + 1}: line of more than {LINE_OCTETS} octets"),
         ("bücher.example RELAY".encode(), "2:1: 'bücher.example' is not ASCII: write xn--bcher-kva.example"),
         (b"example..org RELAY", "2:1: 'example..org' is no domain: "),
+        (b"!example.org RELAY", "2:1: '!example.org' is no domain: this file has no exceptions"),
         (b"example.org. RELAY", "2:1: 'example.org.' is no domain: write example.org, without the dot at its end"),
     ],
 )

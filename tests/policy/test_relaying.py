@@ -229,3 +229,39 @@ def test_no_domains_take_nothing_but_postmaster() -> None:
     assert not any(
         nothing.accepts(one) for one in (b"TO:<george@example.org>", b"TO:<george@[192.0.2.25]>", b"TO:<a@.>")
     )
+
+
+# -- exceptions -------------------------------------------------------------------------------------------------
+
+NAMES = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(".".join).map(lambda name: f"{name}.example")
+ENTRIES = st.lists(
+    st.builds(lambda sign, dot, name: sign + dot + name, st.sampled_from(("", "!")), st.sampled_from(("", ".")), NAMES)
+)
+
+
+def nearest(entries: list[str], domain: str) -> bool:
+    """Say it once more: itself, then all around it, and where a domain is both, what accepts it counts."""
+    around = [domain, *(domain[at:] for at, character in enumerate(domain) if character == ".")]
+    for name in around:
+        if name in entries:
+            return True
+        if f"!{name}" in entries or (name[0] == "." and f"!{name[1:]}" in entries):
+            return False
+    return False
+
+
+@given(st.lists(ENTRIES, min_size=1, max_size=3), NAMES)
+def test_the_nearest_entry_of_a_list_decides_and_one_list_is_enough(lists: list[list[str]], domain: str) -> None:
+    """An exception of one file takes nothing from what another one has."""
+    accepted = RelayDomains(*lists).accepts(f"TO:<a@{domain}>".encode())
+    assert accepted is any(nearest(one, domain) for one in lists)
+
+
+def test_an_exception_is_of_a_domain() -> None:
+    """An address has nothing below it."""
+    assert [parse_domain(one) for one in ("!A.example", "!.a.example")] == ["!a.example", "!.a.example"]
+    for text in ("!!a.example", "![192.0.2.25]"):
+        with pytest.raises(ValueError, match="is no exception: write !a"):
+            parse_domain(text)
+    with pytest.raises(ValueError, match="open relay"):
+        parse_domain("!")
