@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.rig.guard import client_endpoint
-from tests.rig.sendmail import RealSendmail, end_processes
+from tests.rig.sendmail import RealSendmail, end_processes, free_port
 from tests.rig.wait import wait_until
 from tests.sendmail.support import ConfiguredGuard, policy
 
@@ -204,9 +204,11 @@ def wait_log(guard: ConfiguredGuard, text: str, count: int = 1, seconds: float =
     )
 
 
+def wait_asked(guard: ConfiguredGuard, servers: int = 2) -> None:
+    """Wait until each of them has been asked at the start whether it relays; under `enforce` none is used before."""
+    wait_log(guard, "relay check: ", servers)
+
+
 def free_address() -> tuple[str, int]:
     """Return a place where nobody listens."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        address: tuple[str, int] = probe.getsockname()
-        return address
+    return "127.0.0.1", free_port()

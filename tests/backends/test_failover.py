@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.rig.client import Talk
 from tests.rig.wait import wait_until
 
-from .support import DENIED, QUICK, Scripted, free_address, guard_for, wait_log
+from .support import DENIED, QUICK, Scripted, free_address, guard_for, wait_asked, wait_log
 
 SLOW = {**QUICK, "interval": 600, "fall": 100}
 """Nothing is checked, and nobody is down by what is soft: each client finds out for itself."""
@@ -217,7 +218,8 @@ def test_one_that_relays_is_not_used_and_the_other_serves(tmp_path: Path) -> Non
         Scripted("second", rcpt=DENIED) as second,
         guard_for(tmp_path, [first.address, second.address], {"relay_check": "enforce"}) as guard,
     ):
-        wait_log(guard, "would relay mail from")
+        wait_asked(guard)
+        assert any("would relay mail from" in line for line in guard.lines())
         assert [_greeted_by(guard.port) for _ in range(3)] == ["second"] * 3
         assert first.clients() == []
 
@@ -229,6 +231,7 @@ def test_one_that_comes_back_as_a_relay_is_not_used(tmp_path: Path) -> None:
         Scripted("second") as second,
         guard_for(tmp_path, [first.address, second.address], {"relay_check": "enforce"}) as guard,
     ):
+        wait_asked(guard)
         assert _greeted_by(guard.port) == "first"
         first.go_away()
         assert _greeted_by(guard.port) == "second"
@@ -253,9 +256,10 @@ def test_sessions_at_one_that_becomes_a_relay_end_and_those_at_others_go_on(tmp_
             {"relay_check": "enforce", "relay_check_interval": 1},
             balance="round-robin",
         ) as guard,
-        Talk("127.0.0.1", guard.port) as one,
-        Talk("127.0.0.1", guard.port) as other,
+        ExitStack() as clients,
     ):
+        wait_asked(guard)
+        one, other = (clients.enter_context(Talk("127.0.0.1", guard.port)) for _ in range(2))
         at_first, at_second = (one, other) if "first" in one.banner else (other, one)
         first.rcpt = b"250 2.1.5 ok\r\n"
         assert at_first.reply().startswith(b"421 4.3.2 ")

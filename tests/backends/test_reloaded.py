@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.rig.client import Talk
 from tests.rig.guard import Guard, client_endpoint
 from tests.rig.wait import wait_until
+from tests.sendmail.support import ConfiguredGuard
 
-from .support import QUICK, Scripted, guard_for, wait_log
+from .support import QUICK, Scripted, guard_for, wait_asked, wait_log
 
 
 def _reload(guard: Guard, count: int = 1) -> None:
     guard.signal(signal.SIGHUP)
     wait_until(lambda: sum("reloaded: policy" in line for line in guard.lines()) >= count, "the reload", 20)
+
+
+@contextmanager
+def _greeted_by_the_first(guard: ConfiguredGuard) -> Iterator[Talk]:
+    """Talk to the first one, once both may be used."""
+    wait_asked(guard)
+    with Talk("127.0.0.1", guard.port) as client:
+        assert client.banner.startswith("220 first")
+        yield client
 
 
 def test_what_is_down_stays_down_and_is_still_looked_at(tmp_path: Path) -> None:
@@ -44,9 +56,8 @@ def test_the_list_may_change(tmp_path: Path) -> None:
         Scripted("second") as second,
         Scripted("third") as third,
         guard_for(tmp_path, [first.address, second.address], {"relay_check": "enforce"}) as guard,
-        Talk("127.0.0.1", guard.port) as old,
+        _greeted_by_the_first(guard) as old,
     ):
-        assert old.banner.startswith("220 first")
         settings = tmp_path / "smtpguard.yaml"
         settings.write_text(
             settings.read_text().replace(client_endpoint(*first.address), client_endpoint(*third.address))

@@ -33,7 +33,7 @@ ELSEWHERE: Final[dict[str, Elsewhere]] = {
     r"(?s)python3 -m venv /opt/smtpguard( && .*)?": Elsewhere(_NO_NETWORK, _WHEEL),
     r"(/opt/smtpguard/bin/)?pip install .*": Elsewhere(_NO_NETWORK, _WHEEL),
     r"make wheel && /opt/smtpguard/bin/pip install .*": Elsewhere(
-        "compiles for minutes", "tests/packaging/test_wheel.py::test_a_compiled_wheel_is_for_this_platform_and_works"
+        "compiles for minutes", "tests/packaging/test_debian.py::test_the_compiled_wheel_is_for_this_platform_and_works"
     ),
     r"(python3 -m pip download|PIP_NO_INDEX=1) .*": Elsewhere(_NO_NETWORK, _BUILDS),
     r"sha256sum build/deb/\*\.deb": Elsewhere("needs the package, which takes minutes", _BUILDS),

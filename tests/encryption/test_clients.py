@@ -12,6 +12,7 @@ import pytest
 
 from tests.rig.client import Talk
 from tests.rig.sendmail import comparable
+from tests.rig.wait import wait_until
 from tests.sendmail.support import (
     ALL,
     GEORGE,
@@ -181,16 +182,20 @@ def test_what_was_negotiated_is_logged_as_sendmail_does(
     """One line a handshake, the client in it."""
     source = {"TLSv1.2": "127.0.0.12", "TLSv1.3": "127.0.0.13"}[name]
     pattern = TLS_LINE.format(re.escape(f"[{source}]"), re.escape(name), "NO", cipher)
-    before = sum(re.search(pattern, line) is not None for line in ports.guard.lines())
+    ended = rf"disconnect from \[{re.escape(source)}\]"
+
+    def lines(of: str) -> int:
+        return sum(re.search(of, line) is not None for line in ports.guard.lines())
+
+    before, ended_before = lines(pattern), lines(ended)
     begin = starttls if way == "starttls" else implicit
     port = ports.starttls if way == "starttls" else ports.implicit
     with begin(port, certified.trusting(version=version), source) as client:
         assert client.tls.version() == name
         client.say("QUIT")
         assert client.closed()
-    ports.guard.wait_line(rf"disconnect from \[{re.escape(source)}\]")
-    ports.guard.wait_line(pattern)
-    assert sum(re.search(pattern, line) is not None for line in ports.guard.lines()) == before + 1
+    wait_until(lambda: lines(pattern) > before and lines(ended) > ended_before, "the lines of the session")
+    assert lines(pattern) == before + 1
 
 
 @BOTH
