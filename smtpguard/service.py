@@ -20,6 +20,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from .backends.backend_side import BackendUser
+from .backends.circumstances import Circumstances
 from .backends.pool import Pool
 from .backends.relay_watch import WOULD_RELAY, Standing
 from .journal.journal import no_names
@@ -60,7 +61,7 @@ class Service:
         self.last_reload: LastReload | None = None
         settings = configuration.settings
         self._reactor = reactor
-        self._host = host or host_name()
+        self._host = host or own_host_name()
         self._share = share
         self.journal = share.journal if share else make_journal(settings.log)
         self.journal.call_later = reactor.callLater
@@ -186,12 +187,9 @@ class Service:
 
     def _make_behind(self, configuration: Configuration) -> Pool:
         """Make what connects to the backends; nothing is connected yet."""
+        settings, policy = configuration.settings, configuration.policy.policy
         behind = Pool(
-            self._reactor,
-            configuration.settings,
-            configuration.policy.policy,
-            self.journal,
-            self._host,
+            Circumstances(self._reactor, settings, policy, self.journal, self._host),
             configuration.tls.backend,
             changed=lambda standing: self._standing(behind, standing),
             unfit=self._drain_those,
@@ -357,7 +355,7 @@ class Service:
         self.done.callback(status)
 
 
-def host_name() -> str:
+def own_host_name() -> str:
     """Return this host's name, for replies; `localhost` if it has none that may stand in one."""
     name = socket.gethostname()
     return name if name.isascii() and name.replace(".", "").replace("-", "").isalnum() else "localhost"

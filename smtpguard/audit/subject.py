@@ -19,7 +19,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ..journal.lines import host_name, printable
+from ..journal.lines import loggable_name, printable
 from .conversation import Answer, Conversation
 from .wishes import Tls, Wishes
 
@@ -230,9 +230,9 @@ class Subject:
     def domain(self) -> str:
         """The name that the server goes by, or that it was called by; raises NotAsked."""
         first = [answer.text.split(b"\n")[0].split(b" ")[0] for answer in (self.hello.reply, self.hello.banner)]
-        names = [host_name(one.decode("ascii", "replace")) for one in first]
+        names = [loggable_name(one.decode("ascii", "replace")) for one in first]
         return next(
-            (one for one in [*names, host_name(self.wishes.host)] if one and re.search(r"[.].*[A-Za-z]", one)),
+            (one for one in [*names, loggable_name(self.wishes.host)] if one and re.search(r"[.].*[A-Za-z]", one)),
             "localhost",
         )
 

@@ -13,14 +13,12 @@ import syslog
 from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-from ..config.settings import Settings
-from ..journal.journal import Journal
-from ..policy.rules import Policy
 from .backend import BackendConnector
+from .circumstances import Circumstances
 from .health import Health
 from .probe import Finding, commands_for, probe
 from .relay_check import Answer
@@ -40,25 +38,19 @@ class Member:
     """One backend."""
 
     def __init__(
-        self,
-        reactor: Any,
-        settings: Settings,
-        policy: Policy,
-        journal: Journal,
-        host: str,
-        connector: BackendConnector,
-        changed: Callable[[Member], None],
+        self, circumstances: Circumstances, connector: BackendConnector, changed: Callable[[Member], None]
     ) -> None:
         """`changed` is told whenever it may be used, or may not, and is not as it was."""
+        reactor, settings = circumstances.reactor, circumstances.settings
         self.connector = connector
         self.health = Health(settings.backend.health.rise, settings.backend.health.fall, reactor.seconds(), _lot)
-        self.watch = RelayWatch(reactor, settings, policy, connector, journal, host, self._watched)
+        self.watch = RelayWatch(circumstances, connector, self._watched)
         self.watch.heard = self._heard
         connector.usage.broke = self._broke
         self._reactor = reactor
-        self._journal = journal
+        self._journal = circumstances.journal
         self._changed = changed
-        self._commands = commands_for(settings.backend.profile, host)
+        self._commands = commands_for(settings.backend.profile, circumstances.host)
         self._seconds = settings.greeting_seconds
         self._asks = settings.relay_check != "off"
         # Under `transparent` it may be that only this one client cannot be connected for.

@@ -11,18 +11,16 @@ from __future__ import annotations
 import ssl
 import syslog
 from collections.abc import Callable, Collection
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from ..config.settings import Settings
-from ..journal.journal import FindName, Journal
+from ..journal.journal import FindName
 from ..net.deadlines import Deadlines
-from ..policy.rules import Policy
 from .backend import Attempt, BackendConnector, Client
 from .backend_side import BackendUser
+from .circumstances import Circumstances
 from .member import Member
 from .relay_watch import RelayWatch, Standing
 from .single import Single
@@ -34,11 +32,7 @@ class Pool:
 
     def __init__(
         self,
-        reactor: Any,
-        settings: Settings,
-        policy: Policy,
-        journal: Journal,
-        host: str,
+        circumstances: Circumstances,
         context: ssl.SSLContext | None,
         changed: Callable[[Standing], None],
         unfit: Callable[[Collection[BackendUser]], None] = lambda _users: None,
@@ -50,8 +44,9 @@ class Pool:
         `unfit` is told whose sessions are at a backend that was found to relay, while others are served.  Only who
         `looks` checks backends that are up; of a service of several processes, that is one.
         """
+        reactor, settings = circumstances.reactor, circumstances.settings
         self._reactor = reactor
-        self._journal = journal
+        self._journal = circumstances.journal
         self._changed = changed
         self._unfit = unfit
         self._looks = looks
@@ -59,17 +54,17 @@ class Pool:
         self._backend = settings.backend
         self._seconds = settings.greeting_seconds
         self._bounds = settings.terms.bounds
+        networks = circumstances.policy.networks
         connectors = [
-            BackendConnector(reactor, settings, policy.networks, host, context, endpoint)
+            BackendConnector(reactor, settings, networks, circumstances.host, context, endpoint)
             for endpoint in settings.backend.endpoints
         ]
         self._single: Single | None = None
         self._members: list[Member] = []
         if len(connectors) == 1:
-            self._single = Single(reactor, settings, policy, journal, host, connectors[0], changed)
+            self._single = Single(circumstances, connectors[0], changed)
         else:
-            arguments = reactor, settings, policy, journal, host
-            self._members = [Member(*arguments, connector, self._noted) for connector in connectors]
+            self._members = [Member(circumstances, connector, self._noted) for connector in connectors]
         self._connectors = connectors
         self._deadlines = Deadlines(reactor, settings.greeting_seconds)
         self._turn = -1

@@ -14,13 +14,11 @@ from enum import Enum
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 
-from ..smtp.bounds import Bounds
-from ..smtp.effects import BackendFault
-from ..smtp.replies import BackendReply, ReplyFault, ReplyReader
-from .backend_side import LEAVE_SECONDS, BackendSide, BackendUser
-from .blame import not_connected
+from ..smtp.replies import BackendReply
+from .backend_side import BackendUser
+from .conversation import Conversation, converse
 
 ASK_SECONDS: Final = 60.0
 """For the whole conversation; sendmail may look names up before it answers."""
@@ -51,17 +49,8 @@ class Answer:
 def ask(reactor: Any, connect: Callable[[BackendUser], Deferred[Any]], host: str, recipient: str) -> Deferred[Answer]:
     """Ask; the result is an Answer in every case, and the conversation is over when it comes."""
     asking = _Asking(host, recipient)
-    timer = reactor.callLater(ASK_SECONDS, asking.give_up, f"no answer within {ASK_SECONDS:.0f} seconds")
-
-    def settled(answer: Answer) -> Answer:
-        if timer.active():
-            timer.cancel()
-        connecting.cancel()  # of no effect on a connection that was made
-        return answer
-
-    connecting = maybeDeferred(connect, asking)
-    connecting.addErrback(lambda failure: asking.give_up(not_connected(failure)))
-    return asking.answer.addCallback(settled)
+    late = f"no answer within {ASK_SECONDS:.0f} seconds"
+    return converse(reactor, connect, asking, ASK_SECONDS, late).addCallback(asking.answer)
 
 
 # sendmail: 550 5.7.1 Relaying denied.  Postfix: 554 5.7.1 Relay access denied.  Exim: 550 relay not permitted.
@@ -100,71 +89,33 @@ def _means_no(code: int, said: str, rcpt: bool) -> bool:
     return code in (550, 551, 553, 554) and not about_else
 
 
-class _Asking:
+class _Asking(Conversation):
     def __init__(self, host: str, recipient: str) -> None:
-        bounds = Bounds()
-        self.answer: Deferred[Answer] = Deferred()
+        super().__init__([f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"])
         self._recipient = recipient
-        self._reader = ReplyReader(bounds.reply_line, bounds.reply)
-        self._commands = [f"HELO {host}", "MAIL FROM:<>", f"RCPT TO:<{recipient}>", "RSET", "QUIT"]
-        self._asked = "the connection"
-        self._source = ""
-        self._reached = self._greeted = False
+        self._greeted = False
         self._found: tuple[Relaying, str] | None = None
-        self._backend: BackendSide | None = None
 
-    def backend_connected(self, backend: BackendSide) -> None:
-        if self.answer.called:
-            backend.transport.abortConnection()
-            return
-        self._backend = backend
-        self._reached = True
-        self._source = getattr(backend.transport.getHost(), "host", "")
-
-    def backend_refused(self, fault: BackendFault) -> None:
-        self.give_up(fault.what)
-
-    def backend_sent(self, octets: bytes) -> None:
-        self._reader.append(octets)
-        try:
-            while (reply := self._reader.take()) is not None:
-                self._replied(reply)
-        except ReplyFault as fault:
-            self.give_up(f"{fault.what} to {self._asked}")
-
-    def backend_lost(self) -> None:
-        self._backend = None
-        self.give_up(f"connection lost after {self._asked}")
-
-    def _replied(self, reply: BackendReply) -> None:
-        if self._reader.pending:  # it would be taken for the answer to what is asked next
-            self.give_up(f"surplus reply behind that to {self._asked}")
-            return
+    def replied(self, reply: BackendReply) -> str:
+        if surplus := self.surplus():  # then it is not known which of them is the answer
+            return surplus
         self._greeted |= reply.code == 220
         said = reply.octets.decode("ascii", "backslashreplace").strip()
-        if self._found is None and (reply.code >= 400 or self._asked.startswith("RCPT")):
+        if self._found is None and (reply.code >= 400 or self.asked.startswith("RCPT")):
             self._found = self._judge(reply.code, said), said
-            self._commands = ["RSET", "QUIT"] if self._asked.startswith("RCPT") else ["QUIT"]
-        if self._commands:
-            self._asked = self._commands.pop(0)
-            if self._backend is not None:
-                self._backend.transport.write(self._asked.encode("ascii") + b"\r\n")
-        else:
-            self.give_up("")
+            self.commands = ["RSET", "QUIT"] if self.asked.startswith("RCPT") else ["QUIT"]
+        return ""
 
     def _judge(self, code: int, said: str) -> Relaying:
         if code < 300:
             return Relaying.RELAYS
-        rcpt = self._asked.startswith("RCPT")
+        rcpt = self.asked.startswith("RCPT")
         # The recipient may be quoted, and its name must not decide.
-        if (rcpt or self._asked.startswith("MAIL")) and _means_no(code, said.replace(self._recipient, ""), rcpt):
+        if (rcpt or self.asked.startswith("MAIL")) and _means_no(code, said.replace(self._recipient, ""), rcpt):
             return Relaying.REFUSES
         return Relaying.UNKNOWN
 
-    def give_up(self, why: str) -> None:
-        """End the conversation, and report what was found before; `why` if that is nothing."""
-        if not self.answer.called:
-            relaying, said = self._found or (Relaying.UNKNOWN, why)
-            if self._backend is not None:
-                self._backend.leave(LEAVE_SECONDS)
-            self.answer.callback(Answer(relaying, said, self._source, not self._reached, self._greeted))
+    def answer(self, why: str) -> Answer:
+        """Return what was found before the end; `why` if that is nothing."""
+        relaying, said = self._found or (Relaying.UNKNOWN, why)
+        return Answer(relaying, said, self.source, not self.reached, self._greeted)

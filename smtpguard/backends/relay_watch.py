@@ -12,17 +12,15 @@ from __future__ import annotations
 import syslog
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 
 from ..config.endpoints import parse_client
-from ..config.settings import Settings
-from ..journal.journal import Journal
-from ..policy.rules import Policy
 from .backend import BackendConnector, Client
 from .blame import CANNOT_CONNECT
+from .circumstances import Circumstances
 from .relay_check import Answer, Relaying, ask
 from .relay_question import Question, questions
 
@@ -50,21 +48,15 @@ class RelayWatch:
     """Asks, and remembers."""
 
     def __init__(
-        self,
-        reactor: Any,
-        settings: Settings,
-        policy: Policy,
-        backend: BackendConnector,
-        journal: Journal,
-        host: str,
-        changed: Callable[[Standing], None],
+        self, circumstances: Circumstances, backend: BackendConnector, changed: Callable[[Standing], None]
     ) -> None:
         """`changed` is told of every standing that is not the one before."""
-        self._reactor = reactor
+        settings, policy = circumstances.settings, circumstances.policy
+        self._reactor = circumstances.reactor
         self._settings = settings
         self._backend = backend
-        self._journal = journal
-        self._host = host
+        self._journal = circumstances.journal
+        self._host = circumstances.host
         self._changed = changed
         self._questions = list(questions(settings, policy))
         # Behind a STARTTLS that is passed through no recipient is looked at.

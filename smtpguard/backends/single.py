@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from twisted.python.failure import Failure
 
-from ..config.settings import Settings
-from ..journal.journal import Journal
-from ..policy.rules import Policy
 from .backend import Attempt, BackendConnector, Client
 from .backend_side import BackendUser
 from .blame import CANNOT_CONNECT
+from .circumstances import Circumstances
 from .relay_check import Answer
 from .relay_watch import RelayWatch, Standing
 
@@ -26,25 +23,18 @@ class Single:
     """One backend."""
 
     def __init__(
-        self,
-        reactor: Any,
-        settings: Settings,
-        policy: Policy,
-        journal: Journal,
-        host: str,
-        connector: BackendConnector,
-        changed: Callable[[Standing], None],
+        self, circumstances: Circumstances, connector: BackendConnector, changed: Callable[[Standing], None]
     ) -> None:
         self.connector = connector
-        self.watch = RelayWatch(reactor, settings, policy, connector, journal, host, changed)
+        self.watch = RelayWatch(circumstances, connector, changed)
         self.watch.heard = self._heard
         connector.usage.broke = partial(self.watch.backend_away, False)
-        self._reactor = reactor
+        self._reactor = circumstances.reactor
         self._fault = ""
         self._failures = 0
         self._made_before: int | None = None
         """How many connections there had been when one could not be made; None if the last one could."""
-        self._state, self._since = self.state, reactor.seconds()
+        self._state, self._since = self.state, self._reactor.seconds()
 
     def begin(self, user: BackendUser, client: Client, failed: Callable[[Failure], None]) -> Attempt | None:
         """Connect for `client` (smtpguard.sessions.listener.Connector)."""

@@ -16,7 +16,7 @@ from ..audit import probes, report
 from ..audit.findings import Verdict
 from ..audit.subject import Subject, Unreachable
 from ..audit.wishes import TIMEOUT, Tls, Wishes
-from ..journal.lines import host_name
+from ..journal.lines import loggable_name
 
 SECONDS: Final = (0.1, 300.0)
 """For --timeout; RFC 5321 4.5.3.2 has no server wait longer than 300 for a command's reply."""
@@ -56,13 +56,13 @@ def _target(text: str) -> tuple[str, int]:
         raise ValueError("ports go from 1 to 65535")
     if inner is not None:
         return str(ip_address(inner)), port
-    if host_name(name) is None:
+    if loggable_name(name) is None:
         raise ValueError(f"{name!r} is no host name")
     return name, port
 
 
 def _host(text: str) -> str:
-    if not re.fullmatch(r"\[[0-9A-Za-z:.]+\]", text) and host_name(text) != text:
+    if not re.fullmatch(r"\[[0-9A-Za-z:.]+\]", text) and loggable_name(text) != text:
         raise ValueError(f"{text!r} is neither a host name nor an address in brackets")
     return text
 
@@ -75,7 +75,7 @@ def _local_part(text: str) -> str:
 
 def _mailbox(text: str) -> str:
     local, at, domain = text.rpartition("@")
-    if not at or not _LOCAL.fullmatch(local) or host_name(domain) != domain:
+    if not at or not _LOCAL.fullmatch(local) or loggable_name(domain) != domain:
         raise ValueError(f"{text!r} is not of the form user@example.com")
     return text
 

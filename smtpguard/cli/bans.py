@@ -17,7 +17,8 @@ from ..ledger.words import many
 from . import kept, telling
 from .asking import NoAnswer, ask, place_of
 from .defaults import DEFAULT_SETTINGS
-from .showing import Shown, Table, step
+from .shown import Shown, Table
+from .status_words import step
 
 NOTHING = 1
 """Exit status where nothing stood against whom to let off."""

@@ -1,6 +1,6 @@
 """The status of a service on a terminal, by rich.
 
-Contract: takes what showing.py has made; nothing in it is read as rich's markup.
+Contract: takes what is to be shown (shown.py); nothing in it is read as rich's markup.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from ..config.faults import printable
-from .showing import Shown, Table
+from .shown import Shown, Table
 
 _HEIGHTS: Final = " ▁▂▃▄▅▆▇█"
 _MINUTES_A_BAR: Final = 3

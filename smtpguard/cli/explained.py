@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..journal import lines
-from ..journal.lines import Client, Line, Style, printable, without_credentials
+from ..journal.lines import Client, Style, printable, without_credentials
 from ..ledger.deeds import Kind
 from ..ledger.telling import kind_of, would_be_probe
 from ..policy.limits import PARALLEL, Limit
@@ -18,7 +18,7 @@ from ..policy.mailings import mailings
 from ..policy.networks import Peer
 from ..policy.rehearsal import Rehearsal, Turn, What
 from ..policy.rules import Policy
-from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, Note, OverBudget, Refused, Uninspected
+from ..smtp.effects import Refused
 
 WIDTH: Final = 8
 """Of the words in front."""
@@ -51,7 +51,7 @@ class Explained:
             "delay": turn.delay,
             "by": ("guard" if turn.own else "server") if turn.replies else "",
             "reply": [printable(one) for one in turn.replies.split(b"\r\n") if one],
-            "log": [line.text for note in turn.notes if (line := log_line(note, self._client, self._style))],
+            "log": [form(self._client, self._style).text for _, form in filter(None, map(lines.of_note, turn.notes))],
             "limits": {one.name: self._count_of(one) for one in self._limits if (one.counts, one.shadow) in counted},
             "closed": turn.closed,
         }
@@ -145,23 +145,6 @@ def ending(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "limits", f"{limit['limit']}: {limit['count']} by this session{crossed}"
     if told["unsaid"]:
         yield "unsaid", f"{told['unsaid']} more, since the session was over or the client was told otherwise"
-
-
-def log_line(note: Note, client: Client, style: Style) -> Line | None:
-    """Return the line of the log for a note; None if it has none (as smtpguard.journal.journal)."""
-    if isinstance(note, Judged):
-        return lines.judged(note, client, style)
-    if isinstance(note, Refused):
-        return lines.refused(note, client, style)
-    if isinstance(note, Normalized):
-        return lines.normalized(note, client, style)
-    if isinstance(note, OverBudget):
-        return lines.over_budget(note, client, style)
-    if isinstance(note, Authenticated):
-        return lines.authenticated(note, client)
-    if isinstance(note, Uninspected):
-        return lines.uninspected(client)
-    return lines.backend_fault(note, client, style) if isinstance(note, BackendFault) else None
 
 
 def _shown(turn: Turn) -> str:

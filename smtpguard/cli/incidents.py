@@ -15,7 +15,7 @@ from ..ledger.sources import written
 from . import kept, spans, telling
 from .asking import NoAnswer, ask, place_of
 from .defaults import DEFAULT_SETTINGS
-from .showing import Shown, Table
+from .shown import Shown, Table
 
 NOTHING: Final = 1
 """Exit status where there is no incident of that number."""

@@ -15,7 +15,7 @@ from ..recordings.replaying import Outcome
 from ..recordings.running import Line, Run, Session
 from ..recordings.tallies import Tally
 from . import telling
-from .showing import Shown, Table
+from .shown import Shown, Table
 
 ROWS: Final = 20
 """Of a table; `--json` has all."""

@@ -188,14 +188,16 @@ def keep_office(clerk: Clerk, again: Read, reactor: Kind) -> int:
     """Keep the office of a service of several workers, until the supervisor says that it is enough."""
     from ..lifecycle.reloading import Reloading
     from ..office.office import Office
-    from ..service import host_name
+    from ..service import own_host_name
 
     installed = _reactor("auto" if reactor == "uvloop" else reactor)  # if it is not there the workers say so
     if installed is None:
         return os.EX_UNAVAILABLE
     _observe(clerk.journal, installed)
     clerk.journal.call_later = installed.callLater
-    office = Office(installed, clerk.configuration, host_name(), clerk.facts, clerk.journal.service, clerk.order, True)
+    office = Office(
+        installed, clerk.configuration, own_host_name(), clerk.facts, clerk.journal.service, clerk.order, True
+    )
 
     def take(read: Configuration) -> Deferred[None]:
         office.reload(read)

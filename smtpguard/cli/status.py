@@ -15,7 +15,8 @@ from ..config.admin import AdminPlace
 from ..config.faults import printable
 from .asking import NoAnswer, ask, place_of
 from .defaults import DEFAULT_SETTINGS
-from .showing import Shown, show
+from .showing import show
+from .shown import Shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

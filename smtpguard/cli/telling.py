@@ -11,7 +11,7 @@ from datetime import datetime
 import click
 
 from ..config.faults import printable
-from .showing import Shown
+from .shown import Shown
 from .status import plain
 
 

@@ -6,7 +6,7 @@ in, effects out.  It ends with `Introduced`, whose octets are the banner for the
 so that the backend can take nothing that a client sent for an introduction.  If the backend refuses service in words
 (4yz, 5yz), that is the banner.
 
-    BANNER -> EHLO [-> STARTTLS -> TLS [-> EHLO]] [-> NAME -> XCLIENT ...] -> over
+    BANNER -> EHLO [-> STARTTLS -> TLS [-> EHLO]] [-> NAME -> XCLIENT] -> over
 """
 
 from __future__ import annotations
@@ -98,7 +98,6 @@ class Introduction:
         self._step = _Step.BANNER
         self._banner = b""
         self._offered: frozenset[bytes] = frozenset()
-        self._lines: list[bytes] = []
         self._encrypted = False
         self._out: list[Effect] = []
 
@@ -135,8 +134,7 @@ class Introduction:
     def named(self, name: str | None) -> list[Effect]:
         """The client's confirmed host name, or None if it has none."""
         if self._step is _Step.NAME:
-            self._lines = xclient.command(self._offered, self._origin, name)
-            self._say(_Step.XCLIENT, self._lines.pop(0))
+            self._say(_Step.XCLIENT, xclient.command(self._offered, self._origin, name))
         return self._effects()
 
     # -- what the backend says ---------------------------------------------------------------------
@@ -194,10 +192,7 @@ class Introduction:
         self._out.append(BeginTls())
 
     def _believed(self, reply: BackendReply) -> None:
-        if self._lines:
-            self._say(_Step.XCLIENT, self._lines.pop(0))
-        else:
-            self._end(Introduced(reply.octets))
+        self._end(Introduced(reply.octets))
 
     # -- the ways on -------------------------------------------------------------------------------
 

@@ -34,5 +34,3 @@ class Header:
     """True if the sender made the connection for itself, as to see whether we are alive (version 2)."""
     origin: Origin | None
     """None where the header tells of none that has an address: LOCAL, UNKNOWN, UNSPEC, unix sockets."""
-    tlvs: tuple[tuple[int, bytes], ...] = ()
-    """Type and value of what else version 2 says, less PP2_TYPE_NOOP.  LOCAL says nothing."""

@@ -33,7 +33,6 @@ _ADDRESSES: Final = {_UNSPEC: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
 _DATAGRAMS: Final = (0x12, 0x22, 0x32)
 
 CRC32C: Final = 0x03
-NOOP: Final = 0x04
 SSL: Final = 0x20
 """Types of TLVs that mean something here: PP2_TYPE_..."""
 _HEAD: Final = 3
@@ -50,8 +49,8 @@ class Reading:
     """Where the next TLV begins; 0 before the length is known."""
     _inner: int = 0
     """Where the TLVs in a TLV of type SSL end; 0 outside of one."""
-    _tlvs: list[tuple[int, int, int]] = field(factory=list)
-    """Type, and where the value begins and ends."""
+    _checksum: int | None = None
+    """Where it begins, once it has come."""
     _octets: bytearray = field(factory=bytearray)
 
     def read(self, octets: bytearray) -> tuple[Header, int] | None:
@@ -95,7 +94,7 @@ class Reading:
         while head := self._octets[self._at : min(self._at + _HEAD, end)]:
             # What is in a TLV of type SSL has types of its own, which mean nothing here.
             kind, room = -1 if self._inner else head[0], (self._inner or end) - self._at - _HEAD
-            if kind == CRC32C and any(kind == other for other, _, _ in self._tlvs):
+            if kind == CRC32C and self._checksum is not None:
                 self._fault("second checksum")
             shortest = _LEAST.get(kind, 0)
             least, most = _range(head[1:])
@@ -111,9 +110,9 @@ class Reading:
             self._enter(kind, self._at + _HEAD, least)
 
     def _enter(self, kind: int, start: int, length: int) -> None:
-        """Keep a TLV, and go on behind its head or, with nothing to read in it, behind it."""
-        if not self._inner and kind != NOOP:
-            self._tlvs.append((kind, start, start + length))
+        """Go on behind the head of a TLV or, with nothing to read in it, behind it."""
+        if kind == CRC32C:
+            self._checksum = start
         self._at = start + length
         if kind == SSL:
             self._hold(length - _LEAST[SSL])
@@ -127,11 +126,11 @@ class Reading:
             self._fault("TLV cut off")
 
     def _header(self, octets: bytes) -> Header:
-        for kind, start, stop in self._tlvs:
-            if kind == CRC32C:
-                without = octets[:start] + bytes(stop - start) + octets[stop:]
-                if crc32c(without) != int.from_bytes(octets[start:stop], "big"):
-                    self._fault("checksum that does not hold")
+        if self._checksum is not None:
+            start, stop = self._checksum, self._checksum + _LEAST[CRC32C]
+            without = octets[:start] + bytes(stop - start) + octets[stop:]
+            if crc32c(without) != int.from_bytes(octets[start:stop], "big"):
+                self._fault("checksum that does not hold")
         origin = None
         if octets[13] == _TCP4:
             peer, to = (Peer.parse(str(IPv4Address(octets[at : at + 4]))) for at in (16, 20))
@@ -139,7 +138,7 @@ class Reading:
         elif octets[13] == _TCP6:
             peer, to = (Peer.parse(str(IPv6Address(octets[at : at + 16]))) for at in (16, 32))
             origin = Origin(peer, int.from_bytes(octets[48:50], "big"), to, int.from_bytes(octets[50:52], "big"))
-        return Header(2, False, origin, tuple((kind, octets[start:stop]) for kind, start, stop in self._tlvs))
+        return Header(2, False, origin)
 
     def _fault(self, what: str) -> NoReturn:
         raise HeaderFault(what, bytes(self._octets))

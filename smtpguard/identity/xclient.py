@@ -1,19 +1,17 @@
 """XCLIENT: telling a server behind us who its client is (Postfix, XCLIENT_README).
 
-Contract: `command` gives lines that a server may be sent one after the other, each behind the reply to
-the one before, right behind its EHLO reply; each must get a 220, and anything else means that the
-server does not know its client.  A value that the server would refuse, or that we do not know, is
-`[UNAVAILABLE]`.  No octet of a value can end a line or begin another attribute.
+Contract: `command` gives the line that a server is sent right behind its EHLO reply; it must get a 220, and anything
+else means that the server does not know its client.  A value that the server would refuse, or that we do not know, is
+`[UNAVAILABLE]`.  No octet of a value can end the line or begin another attribute.
 
 What a real Postfix (3.7) does, and hence is done here:
 
 - Behind a line with ADDR the server takes us for the client that was told, so a further line is refused
-  with 550; and a line without HELO, PROTO or LOGIN takes back what an earlier one said.  So all
-  these stand in the last line, and only NAME, PORT, DESTADDR and DESTPORT can stand in an earlier one.
+  with 550.  So all stands in one.
 - `PROTO=[UNAVAILABLE]` is refused with 501; `PROTO=ESMTP` is what Received says even if the client then
   comes with HELO; without PROTO, and with no HELO or `HELO=[UNAVAILABLE]`, Received and the log have
-  what the client's own EHLO or HELO says.  So HELO and PROTO are left out as long as they are unknown.
-- A NAME that is no host name is refused with 501, and so is a value of more than 255 octets.
+  what the client's own EHLO or HELO says.  So HELO and PROTO are left out.
+- A NAME that is no host name is refused with 501, and so is one of more than 255 octets.
 """
 
 from __future__ import annotations
@@ -24,27 +22,12 @@ from typing import Final
 from ..policy.networks import Peer
 from .origin import Origin
 
-LINE_OCTETS: Final = 512
-"""RFC 5321 4.5.3.1.4: the longest command line, CRLF included."""
-VALUE_OCTETS: Final = 200
-"""The longest LOGIN or HELO that is told, encoded: Postfix takes 255, but one line must hold both."""
 HOST_NAME_OCTETS: Final = 255
-"""The longest NAME that Postfix takes."""
+"""The longest NAME that Postfix takes; with all else at its longest the line stays below 512 (RFC 5321 4.5.3.1.4)."""
 UNAVAILABLE: Final = b"[UNAVAILABLE]"
 
 _OFFER: Final = re.compile(rb"250[ -]XCLIENT((?: [A-Z0-9_-]+)+) *", re.IGNORECASE)
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
-_PROTOCOLS: Final = ("SMTP", "ESMTP")
-_MAY_BE_FIRST: Final = (b"NAME", b"PORT", b"DESTADDR", b"DESTPORT")
-_TOGETHER: Final = (b"ADDR", b"LOGIN", b"HELO", b"PROTO")
-
-
-def xtext(value: str) -> bytes:
-    """Encode a value (RFC 3461 4): `+`, `=`, and all that is not printable ASCII as +XX."""
-    return b"".join(
-        b"%c" % octet if 0x21 <= octet <= 0x7E and octet not in b"+=" else b"+%02X" % octet
-        for octet in value.encode("utf-8", "surrogatepass")
-    )
 
 
 def attributes_offered(ehlo_reply: bytes) -> frozenset[bytes]:
@@ -53,45 +36,23 @@ def attributes_offered(ehlo_reply: bytes) -> frozenset[bytes]:
     return frozenset(word for match in matches if match is not None for word in match.group(1).upper().split())
 
 
-def command(
-    offered: frozenset[bytes],
-    origin: Origin | None,
-    name: str | None,
-    helo: str | None = None,
-    proto: str | None = None,
-    login: str | None = None,
-) -> list[bytes]:
-    """Return the lines that tell of a client what the server wants to hear; mostly one.
+def command(offered: frozenset[bytes], origin: Origin | None, name: str | None) -> bytes:
+    """Return the line that tells of a client what the server wants to hear.
 
-    There are none if ADDR is not offered: such a server cannot be told who its client is, and what
-    it may be told would be said of the guard.  LOGIN is always told where it can be, so that none is
-    left over.
+    ADDR must be among what is offered: who does not take that cannot be told who its client is, and what it was told
+    would be said of the guard.  LOGIN is told wherever it can be, so that none is left over.
     """
-    if b"ADDR" not in offered:
-        return []
     peer, to = (origin.peer, origin.to) if origin is not None else (None, None)
     values = {
-        b"NAME": xtext(name) if name is not None and _is_host_name(name) else UNAVAILABLE,
+        b"NAME": name.encode("ascii") if name is not None and _is_host_name(name) else UNAVAILABLE,
         b"PORT": _port(origin.port) if origin is not None else UNAVAILABLE,
         b"DESTADDR": _address(to),
         b"DESTPORT": _port(origin.to_port) if origin is not None and to is not None else UNAVAILABLE,
         b"ADDR": _address(peer),
-        b"LOGIN": _text(login) if login else UNAVAILABLE,
+        b"LOGIN": UNAVAILABLE,
     }
-    if helo:
-        values[b"HELO"] = _text(helo)
-    if proto in _PROTOCOLS:
-        values[b"PROTO"] = xtext(proto)
-    first, last = (
-        b"".join(b" %s=%s" % (key, values[key]) for key in keys if key in values and key in offered)
-        for keys in (_MAY_BE_FIRST, _TOGETHER)
-    )
-    whole = _line(first + last)
-    return [whole] if len(whole) <= LINE_OCTETS else [_line(first), _line(last)]
-
-
-def _line(attributes: bytes) -> bytes:
-    return b"XCLIENT%s\r\n" % attributes
+    told = b"".join(b" %s=%s" % (key, value) for key, value in values.items() if key in offered)
+    return b"XCLIENT%s\r\n" % told
 
 
 def _address(peer: Peer | None) -> bytes:
@@ -102,11 +63,6 @@ def _address(peer: Peer | None) -> bytes:
 
 def _port(port: int) -> bytes:
     return b"%d" % port if port else UNAVAILABLE
-
-
-def _text(value: str) -> bytes:
-    octets = xtext(value)
-    return octets if len(octets) <= VALUE_OCTETS else UNAVAILABLE
 
 
 def _is_host_name(name: str) -> bool:

@@ -17,21 +17,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from ..policy.networks import Peer
-from ..smtp.effects import (
-    Authenticated,
-    BackendFault,
-    CommandsRead,
-    Judged,
-    Normalized,
-    Note,
-    OverBudget,
-    RecipientRefused,
-    Refused,
-    TooSlow,
-    Uninspected,
-)
+from ..smtp.effects import Note
 from . import lines
-from .lines import Client, Level, Line, Style
+from .lines import Client, Form, Level, Line, Style
 from .sinks import QueuedSink, lost_text
 
 HELD_LINES: Final = 100
@@ -252,7 +240,7 @@ class SessionJournal:
         self._client = Client(peer)
         self._asked = False
         self._named = False
-        self._held: list[Callable[[Client], Line]] = []
+        self._held: list[Form] = []
 
     @property
     def id(self) -> str:
@@ -270,75 +258,34 @@ class SessionJournal:
 
     def noted(self, note: Note) -> None:
         """Write the line for what happened in a session, if there is one: not for what limits alone want to know."""
-        if isinstance(note, Judged):
-            self.judged(note)
-        elif isinstance(note, Refused):
-            self.refused(note)
-        elif isinstance(note, Normalized):
-            self.normalized(note)
-        elif isinstance(note, OverBudget):
-            self.over_budget(note)
-        elif isinstance(note, Authenticated):
-            self.authenticated(note)
-        elif isinstance(note, Uninspected):
-            self.uninspected()
-        elif isinstance(note, BackendFault):
-            self.backend_fault(note)
-        else:
-            assert isinstance(note, RecipientRefused | CommandsRead | TooSlow)
-
-    def judged(self, event: Judged) -> None:
-        self._write(
-            Level.COMMAND if not lines.is_probe(event) else Level.ATTACK, lambda c: lines.judged(event, c, self._style)
-        )
-
-    def refused(self, event: Refused) -> None:
-        level = Level.VIOLATION if event.closed else Level.COMMAND
-        self._write(level, lambda c: lines.refused(event, c, self._style))
-
-    def normalized(self, event: Normalized) -> None:
-        self._write(Level.COMMAND, lambda c: lines.normalized(event, c, self._style))
-
-    def over_budget(self, event: OverBudget) -> None:
-        self._write(Level.COMMAND, lambda c: lines.over_budget(event, c, self._style))
-
-    def backend_fault(self, event: BackendFault) -> None:
-        self._write(Level.BACKEND, lambda c: lines.backend_fault(event, c, self._style))
+        found = lines.of_note(note)
+        if found is not None:
+            level, form = found
+            self._write(level, form)
 
     def connected(self, listener: str) -> None:
         if self._journal.level >= Level.CONNECTION:  # few ask for it, and every session has it
-            self._write(Level.CONNECTION, lambda c: lines.connected(c, listener))
-
-    def authenticated(self, event: Authenticated) -> None:
-        level = Level.SUMMARY if event.accepted else Level.COMMAND
-        self._write(level, lambda c: lines.authenticated(event, c))
+            self._write(Level.CONNECTION, lambda c, _: lines.connected(c, listener))
 
     def secured(self, version: str, cipher: str, bits: int, names: AbstractSet[str] | None) -> None:
-        self._write(Level.SUMMARY, lambda c: lines.secured(c, version, cipher, bits, names))
+        self._write(Level.SUMMARY, lambda c, _: lines.secured(c, version, cipher, bits, names))
 
     def insecure(self, why: str) -> None:
-        self._write(Level.SUMMARY, lambda c: lines.insecure(c, why))
-
-    def uninspected(self) -> None:
-        self._write(Level.VIOLATION, lines.uninspected)
+        self._write(Level.SUMMARY, lambda c, _: lines.insecure(c, why))
 
     def turned_away(self, why: str, octets: bytes = b"", level: int = Level.VIOLATION) -> None:
-        self._write(level, lambda c: lines.turned_away(c, why, octets, level))
+        self._write(level, lambda c, _: lines.turned_away(c, why, octets, level))
 
     def ended(self, counts: dict[bytes, list[int]], seconds: float, cut_short: str = "") -> None:
-        self._write(Level.SUMMARY, lambda c: lines.summary(counts, c, seconds, cut_short))
+        self._write(Level.SUMMARY, lambda c, _: lines.summary(counts, c, seconds, cut_short))
 
-    @property
-    def _style(self) -> Style:
-        return self._journal.style
-
-    def _write(self, level: int, line: Callable[[Client], Line]) -> None:
+    def _write(self, level: int, form: Form) -> None:
         if level > self._journal.level:
             return
         if self._named:
-            self._journal.write(line(self._client), self._id, self._client)
+            self._journal.write(form(self._client, self._journal.style), self._id, self._client)
             return
-        self._held.append(line)
+        self._held.append(form)
         if not self._asked:
             self._asked = True
             self._journal.waits(self, True)
@@ -354,5 +301,5 @@ class SessionJournal:
         self._journal.waits(self, False)
         self._client = Client(self._client.peer, host)
         held, self._held = self._held, []
-        for line in held:
-            self._journal.write(line(self._client), self._id, self._client)
+        for form in held:
+            self._journal.write(form(self._client, self._journal.style), self._id, self._client)

@@ -16,7 +16,19 @@ from enum import Enum
 from typing import Any, Final, final
 
 from ..policy.networks import Peer
-from ..smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
+from ..smtp.effects import (
+    Authenticated,
+    BackendFault,
+    CommandsRead,
+    Judged,
+    Normalized,
+    Note,
+    OverBudget,
+    RecipientRefused,
+    Refused,
+    TooSlow,
+    Uninspected,
+)
 from ..smtp.tally import named
 from ..smtp.verbs import MECHANISMS, PROBES
 from ..smtp.verdict import Action, Verdict
@@ -95,6 +107,10 @@ class Line:
         return self._tell()
 
 
+Form = Callable[[Client, Style], Line]
+"""What makes a line, once it is to be written and the client's name is known."""
+
+
 def printable(octets: bytes) -> str:
     """Return `octets` as sendmail logs them: what is not printable ASCII as \\ooo, cut at 203."""
     if len(octets) >= SHOWN_OCTETS:
@@ -119,10 +135,30 @@ def _masked(match: re.Match[bytes]) -> bytes:
     return shown + b" ***" if rest.strip() else match.group()
 
 
-def host_name(name: str) -> str | None:
+def loggable_name(name: str) -> str | None:
     """Return a name from the DNS if it is one that may stand in a log, without its final dot."""
     name = name.rstrip(".")
     return name if _HOST.fullmatch(name) else None
+
+
+def of_note(note: Note) -> tuple[int, Form] | None:
+    """Return the level and the form of the line for what happened in a session; None for what limits alone count."""
+    if isinstance(note, Judged):
+        return Level.ATTACK if is_probe(note) else Level.COMMAND, lambda c, style: judged(note, c, style)
+    if isinstance(note, Refused):
+        return Level.VIOLATION if note.closed else Level.COMMAND, lambda c, style: refused(note, c, style)
+    if isinstance(note, Normalized):
+        return Level.COMMAND, lambda c, style: normalized(note, c, style)
+    if isinstance(note, OverBudget):
+        return Level.COMMAND, lambda c, style: over_budget(note, c, style)
+    if isinstance(note, Authenticated):
+        return Level.SUMMARY if note.accepted else Level.COMMAND, lambda c, _: authenticated(note, c)
+    if isinstance(note, Uninspected):
+        return Level.VIOLATION, lambda c, _: uninspected(c)
+    if isinstance(note, BackendFault):
+        return Level.BACKEND, lambda c, style: backend_fault(note, c, style)
+    assert isinstance(note, RecipientRefused | CommandsRead | TooSlow)
+    return None
 
 
 def is_probe(event: Judged) -> bool:

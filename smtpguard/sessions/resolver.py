@@ -20,7 +20,7 @@ from twisted.names.dns import Record_A, Record_AAAA, Record_PTR
 from twisted.names.error import DNSQueryTimeoutError, DomainError
 
 from ..config.settings import Dns
-from ..journal.lines import host_name
+from ..journal.lines import loggable_name
 from ..policy.networks import Peer
 
 IN_FLIGHT: Final = 128
@@ -74,7 +74,7 @@ class HostNames:
         try:
             answers, _, _ = yield self._resolver.lookupPointer(ip_address(peer.text).reverse_pointer)
             names = [str(a.payload.name) for a in answers if isinstance(a.payload, Record_PTR)]
-            for name in filter(None, map(host_name, names[:1])):
+            for name in filter(None, map(loggable_name, names[:1])):
                 look_up: Any = self._resolver.lookupAddress if peer.family == 4 else self._resolver.lookupIPV6Address
                 answers, _, _ = yield look_up(name)
                 if any(_is(a.payload, peer) for a in answers):
@@ -113,7 +113,7 @@ def _hosts(path: Path) -> dict[str, str]:
             address = Peer.parse(words[0]).text
         except ValueError:
             continue
-        name = host_name(words[1])
+        name = loggable_name(words[1])
         if name is not None:
             found.setdefault(address, name)
     return found

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from smtpguard.backends.backend import Client
 from smtpguard.backends.backend_side import BackendSide, BackendUser
+from smtpguard.backends.circumstances import Circumstances
 from smtpguard.backends.pool import Pool
 from smtpguard.backends.relay_watch import Standing
 from smtpguard.config.settings import Settings
@@ -107,8 +108,8 @@ class Pooled:
         self.unfit: list[Collection[BackendUser]] = []
         self._seen = 0
         journal = Journal([StderrSink(self._log, with_priority=False)])
-        arguments = self.reactor, self.settings, policy("rulesets: {}"), journal, "guard.test", None
-        self.pool = Pool(*arguments, changed=self.standings.append, unfit=self.unfit.append)
+        circumstances = Circumstances(self.reactor, self.settings, policy("rulesets: {}"), journal, "guard.test")
+        self.pool = Pool(circumstances, None, changed=self.standings.append, unfit=self.unfit.append)
 
     def new(self) -> list[Made]:
         """Return the connections that were asked for since the last call."""

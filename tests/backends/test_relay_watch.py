@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from smtpguard.backends.backend import BackendConnector, Client
 from smtpguard.backends.backend_side import BackendSide, BackendUser
+from smtpguard.backends.circumstances import Circumstances
 from smtpguard.backends.relay_watch import ASK_AGAIN_SECONDS, RelayWatch, Standing
 from smtpguard.config.settings import Settings
 from smtpguard.journal.journal import Journal
@@ -61,8 +62,8 @@ class Stage:
         self.changes: list[Standing] = []
         connector: BackendConnector = self.backend  # type: ignore[assignment]
         journal = Journal([StderrSink(self._log, with_priority=False)])
-        arguments = (self.clock, self.settings, policy(rules), connector, journal, "guard.test")
-        self.watch = RelayWatch(*arguments, changed=self.changes.append)
+        circumstances = Circumstances(self.clock, self.settings, policy(rules), journal, "guard.test")
+        self.watch = RelayWatch(circumstances, connector, self.changes.append)
 
     def start(self) -> Standing:
         found: list[Standing] = []

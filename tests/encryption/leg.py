@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from smtpguard.service import host_name
+from smtpguard.service import own_host_name
 from tests.rig.guard import Guard, client_endpoint
 from tests.sendmail.support import ConfiguredGuard
 
 from .support import BACKEND, POLICY, Certified, listener, listening
 
-GREETING: Final = f"EHLO {host_name()}".encode()
+GREETING: Final = f"EHLO {own_host_name()}".encode()
 """What the guard says itself."""
 
 

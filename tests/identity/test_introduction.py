@@ -86,6 +86,14 @@ def test_tls_comes_first_and_what_was_offered_in_clear_does_not_count(cut: int) 
     assert "XCLIENT" in failed.what
 
 
+def test_who_may_not_be_told_the_address_is_told_nothing(cut: int) -> None:
+    """What it heard would be said of the guard."""
+    play = Play(tells=True, cut=cut)
+    play.hear(BANNER)
+    (failed,) = play.hear(b"250-mx.test\r\n250 XCLIENT NAME PORT LOGIN\r\n")
+    assert isinstance(failed, NotIntroduced)
+
+
 def test_tls_alone_gives_the_client_the_first_banner(cut: int) -> None:
     """The 220 to STARTTLS is none; and no second EHLO, since sendmail slows who says it three times."""
     play = Play("opportunistic", cut=cut)

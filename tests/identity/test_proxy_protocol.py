@@ -225,7 +225,6 @@ def test_a_long_header_that_comes_octet_by_octet_is_looked_at_once() -> None:
             headers = [reader.feed(octets[at : at + 1]) for at in range(len(octets))]
             best = min(best, process_time() - began)
             assert headers[-1] is not None
-            assert len(headers[-1].tlvs) == count
         return best
 
     assert seconds(640) < 8 * seconds(160)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smtpguard.journal import lines
 from smtpguard.journal.ids import SessionIds
-from smtpguard.journal.lines import SHOWN_OCTETS, Client, Level, Line, Style, host_name, printable
+from smtpguard.journal.lines import SHOWN_OCTETS, Client, Level, Line, Style, loggable_name, printable
 from smtpguard.policy.networks import UNIX_PEER, Peer
 from smtpguard.smtp.effects import Authenticated, BackendFault, Judged, Normalized, OverBudget, Refused
 from smtpguard.smtp.grammar import Command, Fault, parse
@@ -111,7 +111,7 @@ def test_a_line_is_cut_from_203_octets_on(length: int, cut: bool) -> None:
 )
 def test_a_name_from_the_dns_that_could_pass_for_something_else_is_no_name(name: str, accepted: str | None) -> None:
     """Whoever has the reverse zone chooses it: no blanks, brackets, line ends or look-alikes."""
-    assert host_name(name) == accepted
+    assert loggable_name(name) == accepted
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from smtpguard.journal.journal import Journal
-from smtpguard.journal.lines import Style, host_name
+from smtpguard.journal.lines import Style, loggable_name
 from smtpguard.journal.sinks import FileSink
 from smtpguard.policy.networks import Peer
 from smtpguard.smtp.effects import Authenticated, Judged, OverBudget, Refused
@@ -233,7 +233,7 @@ def test_no_kind_of_line_lets_a_client_name_another(tmp_path: Path, style: Style
     texts = ["".join(parts) for parts in itertools.product(LEADS, FORGED)]
     for number, text in enumerate(texts):
         octets = text.encode()
-        name = VICTIM if number % 2 else host_name(text)  # which a name may look like
+        name = VICTIM if number % 2 else loggable_name(text)  # which a name may look like
         journal = Journal([sink], 99, style, as_json, lambda _, told, name=name: told(name))  # type: ignore[misc]
         session = journal.session(f"6AU2PAm{number:07d}", Peer.parse(TRUE))
         for verb in (b"VRFY", b"WIZ", b"X"):  # a line that does not begin with a verb is a violation
