@@ -25,8 +25,8 @@ RELAYING: Final = {
 WATCHING: Final = "the policy, or part of it, is only logged; smtpguard report tells what it would refuse"
 
 
-def show(status: Mapping[str, Any]) -> Shown:
-    """Return what there is to say."""
+def show(status: Mapping[str, Any], changed: float = 0.0) -> Shown:
+    """Return what there is to say; `changed` is when the policy's file was (seconds of the epoch), if known."""
     now = number(status.get("now"))
     ready = status.get("ready") is True
     reload = mapping(status.get("reload"))
@@ -36,7 +36,7 @@ def show(status: Mapping[str, Any]) -> Shown:
         ready and not refused,
         f"smtpguard {text_of(status.get('version'))} on {text_of(status.get('host'))}: "
         + ("ready" if ready else f"NOT READY: {because}"),
-        [*(_reload_troubles(reload, now) if refused else _reload_warnings(reload, now))],
+        [*(_reload_troubles(reload, now) if refused else _not_in_use(status, changed, now))],
         list(_facts(status, now)),
         [table for table in tables(status, now) if table.rows],
     )
@@ -49,6 +49,15 @@ def _reload_troubles(reload: Mapping[str, Any], now: float) -> Iterable[str]:
     yield from told[:FAULTS]
     if len(told) > FAULTS:
         yield f"and {len(told) - FAULTS} more: smtpguard check tells all"
+
+
+def _not_in_use(status: Mapping[str, Any], changed: float, now: float) -> Iterable[str]:
+    policy = mapping(status.get("policy"))
+    if changed > number(policy.get("loaded")) > 0:
+        path = text_of(policy.get("path"))
+        yield f"{path} was changed {ago(changed, now)}, after it was loaded, and is not in use yet:"
+        yield "smtpguard check, then systemctl reload smtpguard"
+    yield from _reload_warnings(mapping(status.get("reload")), now)
 
 
 def _reload_warnings(reload: Mapping[str, Any], now: float) -> Iterable[str]:

@@ -54,7 +54,7 @@ def status(config: str | None, admin: str | None, as_json: bool, watch: float | 
     except NoAnswer as error:
         click.echo(printable(f"smtpguard: {error}"), err=True)
         return os.EX_UNAVAILABLE
-    shown = show(document)
+    shown = _shown(document)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     elif sys.stdout.isatty():
@@ -71,6 +71,22 @@ def _document(place: AdminPlace) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise NoAnswer(f"{place.text} is no admin endpoint: its answer is no status")
     return document
+
+
+def _shown(document: dict[str, Any]) -> Shown:
+    return show(document, _changed(document))
+
+
+def _changed(document: dict[str, Any]) -> float:
+    """Return when the policy's file was changed, as the service is one of this host; 0 if it is not to be seen."""
+    policy = document.get("policy")
+    path = policy.get("path") if isinstance(policy, dict) else None
+    if not isinstance(path, str) or not os.path.isabs(path):
+        return 0.0
+    try:
+        return os.stat(path).st_mtime
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _exit_status(shown: Shown) -> int:
@@ -133,7 +149,7 @@ def _again_and_again(
             fault = ""
             try:
                 document = _document(place)
-                shown = show(document)
+                shown = _shown(document)
                 found = _exit_status(shown)
             except NoAnswer as error:
                 fault, found = str(error), os.EX_UNAVAILABLE

@@ -116,6 +116,21 @@ def test_a_policy_in_shadow_is_told_and_so_is_what_the_relay_check_means_for_cli
     assert "\nrelay check  clients are served\n" in acting
 
 
+def test_a_policy_that_was_changed_and_not_loaded_is_told(tmp_path: Path) -> None:
+    """Who has forgotten the reload looks here; what was loaded after the change is in use."""
+    file = tmp_path / "policy.yaml"
+    file.write_text("rulesets: {}\n")
+    for loaded, told in ((NOW - 600, True), (NOW - 60, False)):
+        os.utime(file, (NOW - 120, NOW - 120))
+        policy = {"path": str(file), "version": "1f2e3d4c", "loaded": loaded, "rules": 1, "tests": 0}
+        with endpoint(tmp_path, status={"policy": policy}) as (_, settings):
+            done = run("--config", settings)
+        words = f"! {file} was changed 2 min ago, after it was loaded, and is not in use yet:"
+        assert (words in done.stdout.splitlines()) is told
+        assert ("! smtpguard check, then systemctl reload smtpguard" in done.stdout) is told
+        assert done.returncode == 0
+
+
 def test_who_is_slowed_or_sent_away_is_shown_and_counted() -> None:
     """With what is done, for which limit, until when."""
     written = plain(show(status()))
