@@ -89,7 +89,7 @@ def _facts(status: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
     yield "sessions", counted
     away = mapping(sessions.get("turned_away"))
     if away:
-        yield "turned away", ", ".join(f"{text_of(number)} for {text_of(why)}" for why, number in away.items())
+        yield "turned away", ", ".join(f"{text_of(count)} for {text_of(why)}" for why, count in away.items())
     if relay:
         standing = text_of(relay.get("standing"))
         yield "relay check", " - ".join(filter(None, (RELAYING.get(standing, standing), text_of(relay.get("because")))))

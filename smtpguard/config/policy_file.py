@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,7 +25,7 @@ from ..policy.conditions import Argument, Authenticated, AuthFailed, Condition, 
 from ..policy.decision import Decision
 from ..policy.limits import Limits, Prefixes
 from ..policy.networks import Block, NetworkTable
-from ..policy.relaying import RelayDomains
+from ..policy.relaying import RelayDomains, idle_exceptions
 from ..policy.rules import INTERNAL, ByNetwork, Manners, Policy, Relaying, Rule
 from ..smtp.budgets import Budgets
 from ..smtp.replies import Reply
@@ -175,7 +176,11 @@ def _relaying(given: RelayModel | None, places: Places) -> tuple[Relaying | None
                 continue
             lists.append(found)
             faults += wrong
-    if not any((given.domains, *lists)) and not any(not fault.warning for fault in faults):
+    for number, one in idle_exceptions(given.domains):
+        text = f"{one} takes nothing: no domain of this list is around it, and it holds for no other list or file"
+        faults.append(places.fault(("relay_domains", "domains", number), text, warning=True))
+    accepting = any(not one.startswith("!") for one in (*given.domains, *chain.from_iterable(lists)))
+    if not accepting and not any(not fault.warning for fault in faults):
         faults.append(places.fault(("relay_domains",), "relay_domains: no domain: outsiders could send no mail at all"))
     line, _ = places.of(("relay_domains",))
     in_files = "\n".join(" ".join(sorted(one)) for one in lists)
@@ -328,13 +333,19 @@ def _conditions(rule: RuleModel) -> Iterator[Condition]:
     if rule.tls is not None:
         yield Tls(rule.tls)
     if rule.tls_name is not None:
-        yield TlsName(re.compile(_glob([name.lower() for name in rule.tls_name])))
+        yield TlsName(re.compile("|".join(_glob_of_name(name.lower()) for name in rule.tls_name)))
     if rule.authenticated is not None:
         yield Authenticated(rule.authenticated)
     if rule.auth_failed is not None:
         yield AuthFailed(rule.auth_failed)
     if rule.argument is not None:  # the dearest comes last
         yield Argument(re.compile(_glob(rule.argument).encode("utf-8"), re.IGNORECASE))
+
+
+def _glob_of_name(pattern: str) -> str:
+    """Return what fits names of hosts, or mailboxes; `*` alone is all of them, and no other takes one for the other."""
+    of_hosts = "@" not in pattern and pattern != "*"
+    return ("(?!.*@)" if of_hosts else "") + _glob([pattern])
 
 
 def _glob(patterns: list[str]) -> str:

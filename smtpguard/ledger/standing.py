@@ -1,7 +1,8 @@
 """The measures that stand now, found by the address of a client or by its prefix.
 
-Contract: pure; time is an argument.  There are STANDING keys at most, and of each key one measure of each hardness; who
-would be let off soonest anyway makes room.  To find one takes as long with one key as with all.
+Contract: pure; time is an argument.  There are STANDING keys at most, and of each key one measure of each hardness; the
+softest make room, and of those the one that would end first: no flood of small deeds ends a ban.  To find one takes as
+long with one key as with all.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from .measures import Measure
 STANDING: Final = 20_000
 """Keys; about 10 MB.  A site that is attacked by more addresses at once needs a firewall (docs/limits.md)."""
 RECKONED: Final = 4
-"""Entries of the queue for each key, before the queue is made anew: each time that a measure is made longer leaves
-one behind."""
+"""Entries of a queue for each key, before the queue is made anew: each time that a measure is made longer leaves one
+behind."""
 
 
 class Standing:
@@ -28,8 +29,8 @@ class Standing:
     def __init__(self, most: int = STANDING) -> None:
         self._most = most
         self._of: dict[str, dict[Hardness, Measure]] = {}
-        self._ends: list[tuple[float, str, int]] = []
-        """When, whose, and the place of the hardness in HARDER; entries of measures that ended later stay behind."""
+        self._ends: dict[Hardness, list[tuple[float, str]]] = {hardness: [] for hardness in HARDER}
+        """When and whose, a queue for each hardness; entries of measures that were made longer stay behind."""
         self.evicted = 0
         """Measures that had to go before their time."""
 
@@ -53,14 +54,11 @@ class Standing:
             until, seconds = max(before.until, measure.until), max(before.seconds, measure.seconds)
             measure = evolve(measure, until=until, seconds=seconds)
         of_key[measure.hardness] = measure
-        heapq.heappush(self._ends, (measure.until, measure.key, HARDER.index(measure.hardness)))
-        if len(self._ends) > RECKONED * (len(self._of) + self._most // 10):
-            self._ends = [
-                (one.until, key, HARDER.index(one.hardness))
-                for key, all_of in self._of.items()
-                for one in all_of.values()
-            ]
-            heapq.heapify(self._ends)
+        ends = self._ends[measure.hardness]
+        heapq.heappush(ends, (measure.until, measure.key))
+        if len(ends) > RECKONED * (len(self._of) + self._most // 10):
+            ends[:] = [(one.until, one.key) for one in self.all() if one.hardness is measure.hardness]
+            heapq.heapify(ends)
         return before is None or measure.seconds > before.seconds
 
     def against(self, keys: Iterable[str], now: float) -> Measure | None:
@@ -117,16 +115,17 @@ class Standing:
     def expire(self, now: float) -> list[Measure]:
         """Return the measures that have ended since, and forget them."""
         ended = []
-        while self._ends and self._ends[0][0] <= now:
-            measure = self._next()
-            if measure is not None:
-                ended.append(measure)
-        return ended
+        for hardness, ends in self._ends.items():
+            while ends and ends[0][0] <= now:
+                measure = self._next(hardness)
+                if measure is not None:
+                    ended.append(measure)
+        return sorted(ended, key=_until)
 
-    def _next(self) -> Measure | None:
-        """Take what is at the head of the queue, and let the measure go if it is the one that ends then."""
-        until, key, place = heapq.heappop(self._ends)
-        measure = self._of.get(key, {}).get(HARDER[place])
+    def _next(self, hardness: Hardness) -> Measure | None:
+        """Take what is at the head of a queue, and let the measure go if it is the one that ends then."""
+        until, key = heapq.heappop(self._ends[hardness])
+        measure = self._of.get(key, {}).get(hardness)
         if measure is None or measure.until != until:
             return None
         self._drop(measure)
@@ -134,7 +133,8 @@ class Standing:
 
     def _make_room(self) -> None:
         while len(self._of) >= self._most:
-            if self._next() is not None:
+            softest = next(hardness for hardness in HARDER if self._ends[hardness])
+            if self._next(softest) is not None:
                 self.evicted += 1
 
     def _drop(self, measure: Measure) -> None:
@@ -143,6 +143,10 @@ class Standing:
             of_key.pop(measure.hardness, None)
             if not of_key:
                 del self._of[measure.key]
+
+
+def _until(measure: Measure) -> float:
+    return measure.until
 
 
 def _since(measure: Measure) -> float:

@@ -43,7 +43,7 @@ class Configuration:
     places: Places | None = None
     """Of the settings, where they come from a file."""
     loaded_at: float = field(factory=time.time)
-    """When it was read, in seconds since 1970."""
+    """When its reading began, in seconds since 1970: what was changed later may not be in it."""
 
     def with_certificates_read_again(self) -> Configuration:
         """Return the same settings and policy, with the certificates as they are in their files now."""
@@ -151,13 +151,14 @@ def _unread(error: OSError, path: str | None) -> Fault:
 
 def read(path: str | None, flags: Mapping[str, Any]) -> Configuration:
     """Read everything; `flags` win over the settings file of that path."""
+    began = time.time()
     found = gather(path, flags)
     if found.unread is not None and len(found.faults) == 1 and not found.faults[0].line:
         raise found.unread
     if found.faults or found.loaded is None or found.policy is None or found.tls is None:
         raise Faulty(found.faults, found.unread)
     places = None if path is None else found.loaded.places
-    return Configuration(found.loaded.settings, found.policy, found.tls, tuple(found.warnings), places)
+    return Configuration(found.loaded.settings, found.policy, found.tls, tuple(found.warnings), places, began)
 
 
 def told(error: Exception) -> tuple[str, ...]:

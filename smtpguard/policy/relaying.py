@@ -9,7 +9,7 @@ means here.  The work grows no faster than the argument.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from unicodedata import normalize
@@ -82,6 +82,19 @@ def _accepts(entries: dict[str, bool], domain: str) -> bool:
     while found is None and (place := domain.find(".", place + 1)) > 0:
         found = entries.get(domain[place:])
     return found is True
+
+
+def idle_exceptions(entries: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the exceptions of a list, with their places in it, that are below nothing that it accepts.
+
+    The entries are in the form that `parse_domain` gives them.
+    """
+    accepted = frozenset(entries)
+    for number, one in enumerate(entries):
+        if one.startswith("!"):
+            name = one.lstrip("!.")
+            if not any(name[place:] in accepted for place, character in enumerate(name) if character == "."):
+                yield number, one
 
 
 def _is_plain(local_part: str) -> bool:

@@ -294,7 +294,7 @@ def _rule_set(found: Imported, name: str, verb: str, members: Mapping[str, list[
             kept.append(evolve(here, not_blocks=None) if here.not_blocks == () else here)
     if kept or not rules:
         found.rules[verb] = kept
-    found.origins[verb] = f"{cf.file}:{line} {name}"
+        found.origins[verb] = f"{cf.file}:{line} {name}"
 
 
 def _without_v6(cf: Cf, name: str, members: Mapping[str, Sequence[str]]) -> None:

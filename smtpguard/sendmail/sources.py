@@ -230,7 +230,8 @@ def _read_as_text(name: str, text: str) -> Cf:
             given = re.search(r"/[^\s'`]+(?='?\s*$)", found[3])
             cf.maps["access"] = Said(f"hash {given[0] if given else '/etc/mail/access'}", number, name)
     at = cf.options.setdefault("daemonportoptions", [])
-    at += [] if at else [Said("Name=MTA", 0, name)]
+    if not at:
+        at.append(Said("Name=MTA", 0, name))
     if not any(found[2] == "no_default_msa" for _, found in _calls(_CALL, text)):
         at.append(Said("Name=MSA, Port=587, M=E", 0, name))  # what m4 adds
     return cf

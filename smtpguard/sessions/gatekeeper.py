@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.interfaces import IDelayedCall
 
 from ..journal.journal import Say
+from ..ledger.counting import key_of
 from ..ledger.deeds import Deed, Kind
 from ..ledger.gate import Gate
 from ..ledger.measures import Hardness, Measure
@@ -42,8 +43,9 @@ _IN_TURN: Final = frozenset({"commands", "probes", "malformed", "recipients", "a
 
 
 SHARES: Final = 16
-"""Of what is left until a step, one address may use one share without being counted at each deed: so that as many
-addresses of a prefix cross no step unseen, for a second at most."""
+"""Of what is left until a step, and lent to nobody, one address may use one share without being counted at each deed.
+Where all that is left is lent, what was used is counted first: so no step is crossed unseen, however many addresses a
+prefix has."""
 DOINGS: Final = 1000
 """Addresses of which deeds pass so."""
 
@@ -51,11 +53,13 @@ DOINGS: Final = 1000
 class Doing:
     """What one address does, within a second, that leads to nothing yet."""
 
-    __slots__ = ("changes", "free", "kind", "passed", "peer", "told")
+    __slots__ = ("changes", "client", "free", "kind", "passed", "peer", "told")
 
-    def __init__(self, kind: Kind, peer: Peer, told: bool, changes: int) -> None:
+    def __init__(self, kind: Kind, peer: Peer, client: str, told: bool, changes: int) -> None:
         self.kind = kind
         self.peer = peer
+        self.client = client
+        """The key of its prefix."""
         self.told = told
         self.free = 0
         """More deeds that need no look."""
@@ -99,6 +103,8 @@ class Gatekeeper:
         self._telling = Telling()
         self._doings: dict[tuple[Kind, bool, str], Doing] = {}
         """By kind, whether it was allowed, and address."""
+        self._lent: dict[tuple[Kind, str], int] = {}
+        """By kind and key of a prefix: how many deeds pass without a look, or have and are not counted yet."""
         self._measures: list[Measure] = []
         self._changes = 0
         self._changed: set[str] = set()
@@ -230,20 +236,34 @@ class Gatekeeper:
                 self._telling.more(kind, peer.text)
         if doing is not None:
             self._settle(doing)
+        client = key_of(peer, By.PREFIX, self._gate.prefixes)
+        lent = self._lent.get((kind, client), 0)
+        if lent and self._gate.room(kind, peer, now) <= lent:
+            self._settle_those_of(kind, client)
         held = self._count(session, kind, 1)
         if not held and (not told or not self._telling.wants_more(kind, peer.text)):
-            self._give_room(kind, forwarded, told, peer, now)
+            self._give_room(Doing(kind, peer, client, told, self._changes), forwarded, now)
 
-    def _give_room(self, kind: Kind, forwarded: bool, told: bool, peer: Peer, now: float) -> None:
-        """Let some more deeds of a client pass without a look, where as many again lead to nothing."""
-        free = self._gate.room(kind, peer, now) // SHARES
-        if free > 0 and len(self._doings) < DOINGS:
-            doing = self._doings[kind, forwarded, peer.text] = Doing(kind, peer, told, self._changes)
-            doing.free = free
+    def _give_room(self, doing: Doing, forwarded: bool, now: float) -> None:
+        """Let some more deeds of a client pass without a look, where many times as many lead to nothing."""
+        lent = self._lent.get((doing.kind, doing.client), 0)
+        doing.free = (self._gate.room(doing.kind, doing.peer, now) - lent) // SHARES
+        if doing.free > 0 and len(self._doings) < DOINGS:
+            self._doings[doing.kind, forwarded, doing.peer.text] = doing
+            self._lent[doing.kind, doing.client] = lent + doing.free
+
+    def _settle_those_of(self, kind: Kind, client: str) -> None:
+        for doing in self._doings.values():
+            if doing.kind is kind and doing.client == client:
+                self._settle(doing)
 
     def _settle(self, doing: Doing) -> None:
-        """Count what has passed without a look."""
+        """Count what has passed without a look; no more does."""
         passed, doing.passed = doing.passed, 0
+        lent = self._lent.pop((doing.kind, doing.client), 0) - passed - doing.free
+        if lent > 0:
+            self._lent[doing.kind, doing.client] = lent
+        doing.free = 0
         if passed:
             if doing.told:
                 self._telling.more(doing.kind, doing.peer.text, passed)

@@ -41,11 +41,11 @@ def listens(machine: Machine, place: tuple[str, int]) -> bool:
 
 def is_here(address: str) -> bool:
     """True if this host has an address, so that somebody could listen there; no port is taken."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as one:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as one:
             one.bind((address, 0))
-        except OSError:
-            return False
+    except OSError:  # as where the kernel has no IPv6
+        return False
     return True
 
 

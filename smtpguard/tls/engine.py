@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -235,6 +236,9 @@ def _verified(tls: ssl.SSLObject) -> PeerCertificate | None:
         return PeerCertificate(())
     if not certificate:
         return None  # there is none, or it was not asked for and so not verified
+    if tls.session_reused and ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+        # OpenSSL looked at it when the session began, which may be two hours ago (contexts.py).
+        return PeerCertificate(())
     names = certificate.get("subjectAltName", ())
     hosts = [value.lower() for kind, value in names if kind == "DNS"]
     if hosts:

@@ -62,6 +62,7 @@ class Scripted:
 
     def __enter__(self) -> Self:
         """Listen."""
+        self.address = free_address()  # while it is away nobody else gets its place
         self.come_back()
         return self
 

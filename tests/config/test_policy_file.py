@@ -709,6 +709,10 @@ def test_relay_domains_come_from_the_policy_or_from_sendmails_own_files(tmp_path
         ("relay_domains: missing", ["policy.yaml:1:16: relay_domains: missing: No such file or directory"]),
         ("relay_domains: []", ["policy.yaml:1:16: relay_domains: no domain: outsiders could send no mail at all"]),
         ("relay_domains: {}", ["policy.yaml:1:16: relay_domains: no domain: outsiders could send no mail at all"]),
+        (
+            "relay_domains: ['!example.org']",
+            ["policy.yaml:1:16: relay_domains: no domain: outsiders could send no mail at all"],
+        ),
         ("relay_domains: 7", ["policy.yaml:1:16: relay_domains: must be a mapping of `key: value`, not 7"]),
         ("auth: {require_tls: on}", ["policy.yaml:1:21: require_tls: must be true or false, not 'on' (write true)"]),
     ],
@@ -716,6 +720,19 @@ def test_relay_domains_come_from_the_policy_or_from_sendmails_own_files(tmp_path
 def test_relay_domains_that_mean_nothing_are_a_fault(tmp_path: Path, text: str, faults: list[str]) -> None:
     """A file that is gone must not mean that everything is relayed, nor that nothing is."""
     assert relaying(tmp_path, text) == faults
+
+
+def test_an_exception_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    """Who writes one beside a file means that file, for which it does not hold."""
+    (tmp_path / "relay-domains").write_text("example.net\n")
+    exceptions = '"!a.example.org", "!.example.org", "!b.example.net"'
+    told = relaying(tmp_path, f"relay_domains: {{domains: [.example.org, {exceptions}], files: relay-domains}}")
+    takes = "takes nothing: no domain of this list is around it, and it holds for no other list or file"
+    assert told == [
+        f"policy.yaml:1:59: warning: !.example.org {takes}",
+        f"policy.yaml:1:76: warning: !b.example.net {takes}",
+    ]
+    assert load(tmp_path / "policy.yaml").policy.relays_to("george@b.example.net")
 
 
 def test_the_faults_of_a_file_that_is_named_have_its_place(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_no_time_out_follows_the_clock_on_the_wall(tmp_path: Path, flags: Sequen
                 _day(guard, jump)
                 wait_until(lambda done=done: load.sessions > done + 20, "mail to go on")  # type: ignore[misc]
                 assert client.reply().startswith(b"421 4.4.2 ")
-                assert TIMEOUT <= time.monotonic() - began < TIMEOUT + 2.5, "neither early nor a day late"
+                assert TIMEOUT <= time.monotonic() - began < TIMEOUT + 20, "neither early nor a day late"
             load.stop()
         assert not load.failed
         assert load.told == set(marks(server.accepted)) - {b"afterwards"}

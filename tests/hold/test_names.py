@@ -119,8 +119,8 @@ def test_a_line_waits_for_a_name_as_long_as_it_may_and_no_longer(tmp_path: Path)
         with Talk("127.0.0.1", guard.port, "127.9.0.1") as client:
             assert client.say("QUIT").startswith("221 ")
         assert time.monotonic() - began < TIMEOUT / 2
-        line = guard.wait_line(r"disconnect from .*127\.9\.0\.1", TIMEOUT + 2)
-        assert TIMEOUT - 0.5 < time.monotonic() - began < TIMEOUT + 1.5
+        line = guard.wait_line(r"disconnect from .*127\.9\.0\.1")
+        assert TIMEOUT - 0.5 < time.monotonic() - began < TIMEOUT + 5  # later on a busy machine
         assert re.search(r"disconnect from \[127\.9\.0\.1\] quit=1 commands=1$", line)
         client = stack.enter_context(Talk("127.0.0.1", guard.port, "127.9.0.2"))
         assert client.say("QUIT").startswith("221 ")

@@ -77,10 +77,10 @@ def test_a_flood_of_addresses_and_of_verbs_fills_no_memory() -> None:
 def test_a_noted_command_costs_a_few_microseconds() -> None:
     """Measured where many are noted; a machine that others use as well makes it no more than a few times as long."""
     tally, note, times = ShadowTally(), vrfy(), 20_000
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(times):
         tally.noted(note, "192.0.2.7", lambda: None, NOW)
-    assert (time.perf_counter() - began) / times < 20e-6
+    assert (time.process_time() - began) / times < 20e-6
 
 
 def test_a_row_crosses_to_the_office_as_it_is() -> None:

@@ -136,6 +136,22 @@ def test_each_session_of_who_is_sent_away_is_held_behind_its_next_deed() -> None
         assert session.dialogue.leaving
 
 
+@pytest.mark.parametrize("addresses", [1, 16, 50, 200])
+def test_a_prefix_crosses_a_limit_by_its_sum_from_however_many_addresses_within_a_second(addresses: int) -> None:
+    """What passes of each without a look is within what is left for all of them: one more deed a session, no more."""
+    stand = Stand("limits: {a: {count: probes, rate: 3000/hour, then: close}}")
+    sessions = [stand.begin(Peer.parse(f"2001:db8::{number:x}")) for number in range(1, addresses + 1)]
+    done = 0
+    for times in (12, 4000):  # first all that is told one by one, then as much as each may
+        for session in sessions:
+            for _ in range(times):
+                if not session.dialogue.leaving:
+                    stand.note(session, REFUSED)
+                    done += 1
+    assert all(session.dialogue.leaving for session in sessions)
+    assert 3000 < done <= 3000 + addresses
+
+
 def test_each_session_of_who_is_slowed_or_banned_by_orders_is_held_behind_its_next_deed() -> None:
     """Also where nobody is over a limit here."""
     for hardness in (Hardness.DELAY, Hardness.BAN):

@@ -71,12 +71,29 @@ def test_of_too_many_the_one_that_would_end_first_makes_room() -> None:
     assert standing.against(["2001:db8:1387::/64"], 0.0) is not None
 
 
+def test_no_flood_of_what_is_softer_drives_out_a_ban() -> None:
+    """However soon it ends; only a table full of harder measures has no room for it."""
+    standing = Standing(most=100)
+    for number, hardness in enumerate((*HARDER, Hardness.BAN)):
+        standing.add(Measure(hardness, f"192.0.2.{number}", 10.0 + number, "a", 0.0))
+    for number in range(5000):
+        hardness = HARDER[number % 2]
+        standing.add(Measure(hardness, f"2001:db8:{number:x}::/64", 1000.0 + number, "a", 0.0))
+    assert standing.evicted == 4904
+    assert {one.key for one in standing.all() if one.hardness is Hardness.BAN} == {"192.0.2.2", "192.0.2.3"}
+    assert {one.hardness for one in standing.all()} == {Hardness.CLOSE, Hardness.BAN}
+    for number in range(200):
+        standing.add(Measure(Hardness.BAN, f"2001:db8:{number:x}::/64", 1e6 + number, "a", 0.0))
+    assert {one.hardness for one in standing.all()} == {Hardness.BAN}
+    assert standing.against(["192.0.2.2"], 0.0) is None
+
+
 def test_what_is_made_longer_ten_thousand_times_takes_no_more_room() -> None:
     """The queue of ends is made anew."""
     standing = Standing(most=100)
     for number in range(10_000):
         standing.add(Measure(Hardness.CLOSE, "192.0.2.7", float(number + 1), "a", 0.0))
-    assert len(standing._ends) < 100
+    assert sum(map(len, standing._ends.values())) < 100
     assert standing.expire(9_999.0) == []
     assert len(standing.expire(10_000.0)) == 1
 

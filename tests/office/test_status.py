@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 
@@ -47,6 +49,23 @@ def test_facts_are_never_too_long_for_a_message(tmp_path: Path) -> None:
     assert len(facts.to_json()) <= LONGEST
     assert facts.reload is not None
     assert facts.reload.faults[0].startswith("policy.yaml:1:1: not xxx")
+
+
+class _Noting(dict[str, Any]):
+    """Flags that note when they were asked."""
+
+    asked = 0.0
+
+    def get(self, *key: Any) -> Any:
+        self.asked = time.time()
+        return super().get(*key)
+
+
+def test_what_is_changed_while_it_is_read_is_newer_than_what_was_loaded(tmp_path: Path) -> None:
+    """By the time that the status has, who changed it then is told that it may not be in use."""
+    (tmp_path / "policy.yaml").write_text("rulesets: {}\n", "ascii")
+    flags = _Noting(listen=["tcp:25"], backend="tcp:127.0.0.1:2525", policy=str(tmp_path / "policy.yaml"))
+    assert 0 < read(None, flags).loaded_at <= flags.asked
 
 
 def test_a_service_is_ready_as_soon_as_one_process_serves() -> None:

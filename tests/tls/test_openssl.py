@@ -18,6 +18,7 @@ from attrs import define
 
 from smtpguard.tls.contexts import client_context
 from smtpguard.tls.engine import PeerCertificate, TlsEngine, TlsFault
+from tests.rig.sendmail import free_port
 from tests.rig.wait import wait_until
 
 from .ends import ASKING, AUTHORITY, SERVER
@@ -159,8 +160,7 @@ def test_it_talks_to_a_server(tmp_path: Path, version: str) -> None:
     """As a client that verifies it."""
     chain, key = AUTHORITY.issue(("mx.test",)).write(tmp_path, "mx")
     engine = TlsEngine(client_context(AUTHORITY.write_ca(tmp_path), True), server=False, name="mx.test")
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(chain), "-key", str(key)]
     command += [version, "-rev", "-naccept", "1", "-quiet"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as ran:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,34 @@ def test_a_certificate_that_was_not_asked_for_is_nobody_s(tmp_path: Path) -> Non
     """And who shows none is nobody."""
     assert shown(tmp_path, AUTHORITY.issue(("a.test",), client=True), SERVER) is None
     assert shown(tmp_path, None) is None
+
+
+def test_a_session_that_is_resumed_knows_its_client_until_the_certificate_expires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS 1.2 alone resumes; OpenSSL does not look at the certificate again then, for two hours."""
+    context = trusting(ssl.TLSVersion.TLSv1_2)
+    context.load_cert_chain(*AUTHORITY.issue(("a.test",), client=True, days=1 / 24).write(tmp_path, "client"))
+    session: ssl.SSLSession | None = None
+
+    def known() -> tuple[bool, PeerCertificate | None]:
+        nonlocal session
+        both = Pair(TlsEngine(context, server=False, name="mx.test"), TlsEngine(ASKING, server=True))
+        if session is not None:
+            both.client._tls.session = session
+        both.shake_hands()
+        session = both.client._tls.session
+        both.to_server += both.client.close()  # OpenSSL forgets a session that is not closed in order
+        both.pump()
+        both.to_client += both.server.close()
+        both.pump()
+        return bool(both.client._tls.session_reused), both.server.peer
+
+    assert known() == (False, PeerCertificate(("a.test",)))
+    assert known() == (True, PeerCertificate(("a.test",)))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3700)
+    assert known() == (True, PeerCertificate(()))
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)

@@ -14,6 +14,8 @@ from twisted.internet.error import ConnectingCancelledError, ConnectionRefusedEr
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution
 from zope.interface import implementer
 
+from tests.rig.sendmail import free_port
+
 from .recorder import Recorder
 from .running import SECONDS, Running
 from .test_connecting import fill, outcome
@@ -99,9 +101,10 @@ def test_the_next_address_is_tried_when_one_refuses(running: Running, resolver: 
 def test_the_next_address_is_tried_when_one_does_not_answer(running: Running, resolver: Any) -> None:
     resolver("127.0.0.2", "127.0.0.1")
     with ExitStack() as held:
-        full = held.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
+        port = free_port()
+        full = held.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
         fill(held, full)
-        server = held.enter_context(socket.create_server(("127.0.0.1", full.getsockname()[1])))
+        server = held.enter_context(socket.create_server(("127.0.0.1", port)))
         recorder = Recorder()
         connecting = running.connect(recorder, mx(server))
         with server.accept()[0]:
