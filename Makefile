@@ -46,12 +46,16 @@ COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-v
 run: $(VENV)/.runtime
 	$(BIN)/python -m smtpguard demo
 
-# Four files at a time: a test waits for more than half of its time.  A file's tests stay together, with what they share.
+# Four files at a time, where nothing looks at the time that something takes: packages and machines are built, parsers
+# are asked.  A file's tests stay together, with what they share.  All else goes one after the other.
 SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
+PATIENT := $(addprefix tests/,audit bench cli config documented fuzz guided identity models mtas packaging page policy \
+	recordings sendmail_files setup smtp tls transcripts vectors)
 
 test: packages mtas $(VENV)/.development
 	$(MAKE) --no-print-directory lint types imports
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" $(PATIENT)
+	$(BIN)/python -m pytest -m "not long" $(addprefix --ignore=,$(PATIENT))
 	$(MAKE) --no-print-directory test-compiled
 
 # The proof once more, on the modules that tools/compile.py compiles.
@@ -65,7 +69,9 @@ compiled: $(VENV)/.development
 
 test-compiled: packages mtas compiled
 	cd $(COMPILED) && .venv/bin/python -c "import smtpguard.smtp.dialogue as d, sys; sys.exit(d.__file__.endswith('.py'))"
-	cd $(COMPILED) && .venv/bin/python -m pytest $(SIDE_BY_SIDE) -m "not long and not interpreted" $(PROOF)
+	cd $(COMPILED) && .venv/bin/python -m pytest $(SIDE_BY_SIDE) -m "not long and not interpreted" \
+		$(filter $(PATIENT),$(PROOF))
+	cd $(COMPILED) && .venv/bin/python -m pytest -m "not long and not interpreted" $(filter-out $(PATIENT),$(PROOF))
 
 # For hosts like this one; without a C compiler it is one for all hosts, and slower.
 wheel: $(VENV)/.development

@@ -210,6 +210,11 @@ def wait_asked(guard: ConfiguredGuard, servers: int = 2) -> None:
     wait_log(guard, "relay check: ", servers)
 
 
+def wait_quiet(*servers: Scripted) -> None:
+    """Wait until what the guard asks each of them at its start is over: else it finds out by itself what comes next."""
+    wait_until(lambda: all(one.connects and not one.connected() for one in servers), "the guard's own questions")
+
+
 def free_address() -> tuple[str, int]:
     """Return a place where nobody listens."""
     return "127.0.0.1", free_port()

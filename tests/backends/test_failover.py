@@ -11,7 +11,7 @@ import pytest
 from tests.rig.client import Talk
 from tests.rig.wait import wait_until
 
-from .support import DENIED, QUICK, Scripted, free_address, guard_for, wait_asked, wait_log
+from .support import DENIED, QUICK, Scripted, free_address, guard_for, wait_asked, wait_log, wait_quiet
 
 SLOW = {**QUICK, "interval": 600, "fall": 100}
 """Nothing is checked, and nobody is down by what is soft: each client finds out for itself."""
@@ -85,6 +85,7 @@ def test_who_keeps_silent_is_left_after_the_time_that_health_says(tmp_path: Path
         Scripted("second") as second,
         guard_for(tmp_path, [first.address, second.address], health={**QUICK, "interval": 600}) as guard,
     ):
+        wait_quiet(first, second)
         first.silent = True
         began = time.monotonic()
         assert _greeted_by(guard.port) == "second"
@@ -104,9 +105,7 @@ def test_who_keeps_silent_is_left_after_the_time_for_a_banner_if_that_is_shorter
     with Scripted("first") as first, Scripted("second") as second, Scripted("third") as third:
         backends = [first.address, second.address, third.address]
         with guard_for(tmp_path, backends, {"timeouts": {"banner": 2}}, health=health) as guard:
-            # What the guard asks at its start must be over, or it finds out by itself who is silent.
-            asked = (first, second, third)
-            wait_until(lambda: all(one.connects and not one.connected() for one in asked), "the guard's own questions")
+            wait_quiet(first, second, third)
             first.silent = second.silent = True
             began = time.monotonic()
             assert _greeted_by(guard.port) == "third"
@@ -155,9 +154,11 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(tmp_path: Pat
         Scripted("second") as second,
         guard_for(tmp_path, [first.address, second.address], health={**SLOW, "timeout": 60}) as guard,
     ):
-        first.silent = True
-        with Talk("127.0.0.1", guard.port, greet=False):
-            wait_until(lambda: first.connects, "the first to be tried", 10)
+        wait_quiet(first, second)
+        first.silent, before = True, len(first.connects)
+        with Talk("127.0.0.1", guard.port, greet=False) as client:
+            wait_until(lambda: len(first.connects) > before, "the first to be tried", 10)
+            client.reset()  # one that only ends its own direction may still want to read the banner
         wait_until(lambda: not first.connected(), "the connection to end", 10)
         assert second.clients() == []
         first.silent = False

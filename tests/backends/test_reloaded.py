@@ -12,7 +12,7 @@ from tests.rig.guard import Guard, client_endpoint
 from tests.rig.wait import wait_until
 from tests.sendmail.support import ConfiguredGuard
 
-from .support import QUICK, Scripted, guard_for, wait_asked, wait_log
+from .support import QUICK, Scripted, guard_for, wait_asked, wait_log, wait_quiet
 
 
 def _reload(guard: Guard, count: int = 1) -> None:
@@ -63,6 +63,7 @@ def test_the_list_may_change(tmp_path: Path) -> None:
             settings.read_text().replace(client_endpoint(*first.address), client_endpoint(*third.address))
         )
         _reload(guard)
+        wait_asked(guard, 4)  # once more each of those that the list has now
         with Talk("127.0.0.1", guard.port) as new:
             assert new.banner.startswith("220 third")
             assert old.say("NOOP") == "250 2.0.0 first"
@@ -81,6 +82,7 @@ def test_a_client_that_waits_for_a_banner_while_the_list_changes_gets_one(tmp_pa
         Scripted("third") as third,
         guard_for(tmp_path, [first.address, second.address], health={**QUICK, "timeout": 3, "interval": 600}) as guard,
     ):
+        wait_quiet(first, second)
         first.silent = True
         with Talk("127.0.0.1", guard.port, greet=False) as waiting:
             waiting.send(b"EHLO me.test\r\n")

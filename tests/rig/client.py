@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 from types import TracebackType
 from typing import Self
 
@@ -139,6 +140,11 @@ class Talk:
     def half_close(self) -> None:
         """End the own direction; the server's can still be read."""
         self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close the connection so that nothing can be sent either way any more, and the server knows that at once."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def close(self) -> None:
         """Close the connection; harmless twice."""

@@ -87,6 +87,12 @@ def is_sent_away(guard: Guard, source: str) -> bool:
         return client.banner.startswith(SENT_AWAY)
 
 
+def known(guard: Clerked) -> dict[str, Any]:
+    """Return the status once a ban and what led to it are in it."""
+    document: dict[str, Any] = guard.status()
+    return document if document.get("bans") and document.get("incidents") else {}
+
+
 def test_probes_add_up_over_workers_to_a_ban_that_all_of_them_keep(tmp_path: Path, server: RealSendmail) -> None:
     """Four with one worker, four with the other: none of the two has counted more than six."""
     with Clerked(tmp_path, server) as guard:
@@ -95,7 +101,7 @@ def test_probes_add_up_over_workers_to_a_ban_that_all_of_them_keep(tmp_path: Pat
         for client in clients:
             wait_until(partial(says_away, client), "the end of a session", 10)
             client.close()
-        document = guard.status()
+        document = wait_until(lambda: known(guard), "the clerk to know of it", 10)
         assert [ban["key"] for ban in document["bans"]] == ["127.0.0.7"]
         assert {one["name"]: one["crossed"] for one in document["limits"]} == {"scanners": 1, "crowd": 0}
         (incident,) = document["incidents"]
