@@ -345,7 +345,7 @@ def _conditions(rule: RuleModel) -> Iterator[Condition]:
 def _glob_of_name(pattern: str) -> str:
     """Return what fits names of hosts, or mailboxes; `*` alone is all of them, and no other takes one for the other."""
     of_hosts = "@" not in pattern and pattern != "*"
-    return ("(?!.*@)" if of_hosts else "") + _glob([pattern])
+    return ("(?![^@]*@)" if of_hosts else "") + _glob([pattern])  # a mailbox may have a line end in it
 
 
 def _glob(patterns: list[str]) -> str:

@@ -58,6 +58,7 @@ def test_verbs_that_a_client_makes_up_share_one_verdict(shadow: str) -> None:
 
 CERTIFIED = Facts(tls=True, tls_names=frozenset({"mx.partner.example"}))
 CERTIFIED_USER = Facts(tls=True, tls_names=frozenset({"eve@mx.partner.example"}))
+CERTIFIED_LINES = Facts(tls=True, tls_names=frozenset({"e\nve@mx.partner.example"}))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,7 @@ CERTIFIED_USER = Facts(tls=True, tls_names=frozenset({"eve@mx.partner.example"})
         ("tls_name: '*'", Facts(tls=True), "", False),
         ("tls_name: partner.example", CERTIFIED, "", False),
         ("tls_name: '*.partner.example'", CERTIFIED_USER, "", False),
+        ("tls_name: '*.partner.example'", CERTIFIED_LINES, "", False),
         ("tls_name: ['x', 'eve@*']", CERTIFIED, "", False),
         ("tls_name: '*@MX.partner.example'", CERTIFIED_USER, "", True),
         ("tls_name: ['*.partner.example', '*']", CERTIFIED_USER, "", True),
